@@ -1,0 +1,161 @@
+//! Files as a whole: map them to read, replace them without ever losing the old one.
+//!
+//! In: paths. Out: bytes, or a file that is either the old one or the complete new one. The only call to `mmap` in the
+//! crate is here.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use crate::error::{Error, Result};
+
+/// The bytes of a file: mapped, or read into memory where mapping does not work (pipes, empty files). Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct FileBytes(Arc<Storage>);
+
+#[derive(Debug)]
+enum Storage {
+    Mapped(Mmap),
+    Owned(Vec<u8>),
+}
+
+impl FileBytes {
+    /// Maps the file at `path` for reading.
+    ///
+    /// The file must not be cut short while it is mapped: the operating system ends a process that reads past the new
+    /// end. Files that wordgrove writes are replaced by renaming and so never shrink.
+    pub fn open(path: &Path) -> Result<FileBytes> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        FileBytes::map(&file, path)
+    }
+
+    /// Maps an open file; `path` is for messages.
+    pub fn map(file: &File, path: &Path) -> Result<FileBytes> {
+        let metadata = file.metadata().map_err(Error::io(path))?;
+        if metadata.is_dir() {
+            return Err(Error::format(path, "is a folder, expected a file"));
+        }
+        if !metadata.is_file() || metadata.len() == 0 {
+            let mut bytes = Vec::new();
+            io::copy(&mut io::BufReader::new(file), &mut bytes).map_err(Error::io(path))?;
+            return Ok(FileBytes::from(bytes));
+        }
+        // SAFETY: a map is undefined behaviour if the file changes under it. Everything we write ourselves is written
+        // beside and renamed, never in place; the documentation of `open` hands the rest of the contract to the user,
+        // as every program that maps files must.
+        let map = unsafe { Mmap::map(file) }.map_err(Error::io(path))?;
+        Ok(FileBytes(Arc::new(Storage::Mapped(map))))
+    }
+}
+
+impl From<Vec<u8>> for FileBytes {
+    fn from(bytes: Vec<u8>) -> FileBytes {
+        FileBytes(Arc::new(Storage::Owned(bytes)))
+    }
+}
+
+impl Deref for FileBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &*self.0 {
+            Storage::Mapped(map) => map,
+            Storage::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// Writes a file beside `path`, then puts it in the place of `path` in one step.
+///
+/// Whatever fails, or whenever the machine stops, `path` holds the old bytes or the new ones, never a mix. A symbolic
+/// link is followed, so that the file it points to is replaced. Devices and pipes are written straight through.
+pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    if let Ok(metadata) = fs::metadata(path)
+        && !metadata.is_file()
+    {
+        if metadata.is_dir() {
+            return Err(Error::format(path, "is a folder, expected a file to write"));
+        }
+        let file = File::options().write(true).open(path).map_err(Error::io(path))?;
+        let mut writer = BufWriter::with_capacity(1 << 18, file);
+        write(&mut writer).map_err(Error::io(path))?;
+        return writer.flush().map_err(Error::io(path));
+    }
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let folder = parent(&target);
+    let mut beside = tempfile::Builder::new();
+    beside.prefix(".wordgrove-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As a plain `open` would: readable for all, less the umask. tempfile's own default is 0600.
+        beside.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let file = beside.tempfile_in(&folder).map_err(Error::io(path))?;
+    let mut writer = BufWriter::with_capacity(1 << 18, file);
+    write(&mut writer).map_err(Error::io(path))?;
+    let file = writer.into_inner().map_err(|error| error.into_error()).map_err(Error::io(path))?;
+    file.as_file().sync_all().map_err(Error::io(path))?;
+    file.persist(&target).map_err(|error| Error::Io { path: path.to_path_buf(), source: error.error })?;
+    sync_folder(&folder)
+}
+
+/// The folder that holds `path`; `.` for a bare name.
+pub fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Makes the names in `folder` durable.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    // Folders cannot be opened as files everywhere; where they can't, there is nothing to flush by hand.
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        replace_file(&path, |out| out.write_all(b"old")).unwrap();
+        let failed = replace_file(&path, |out| {
+            out.write_all(b"half of the new")?;
+            Err(io::Error::other("the disk is full"))
+        });
+        assert!(failed.unwrap_err().to_string().contains("the disk is full"));
+        assert_eq!(&*FileBytes::open(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_replaced_file_is_new_for_readers_and_old_for_those_who_have_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        replace_file(&path, |out| out.write_all(b"old")).unwrap();
+        let before = FileBytes::open(&path).unwrap();
+        replace_file(&path, |out| out.write_all(b"the new one")).unwrap();
+        assert_eq!(&*before, b"old");
+        assert_eq!(&*FileBytes::open(&path).unwrap(), b"the new one");
+    }
+
+    #[test]
+    fn an_empty_file_is_empty_bytes_and_a_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("empty");
+        fs::write(&path, b"").unwrap();
+        assert!(FileBytes::open(&path).unwrap().is_empty());
+        assert!(FileBytes::open(folder.path()).is_err());
+    }
+}

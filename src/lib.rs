@@ -1,0 +1,12 @@
+//! wordgrove.
+
+pub mod error;
+pub mod files;
+pub mod math;
+pub mod progress;
+pub mod text;
+pub mod tokens;
+
+pub use error::{Error, Result};
+pub use progress::{EpochReport, Event, Progress, Silent, TrainingStatus};
+pub use tokens::{TokenId, Tokenizer};

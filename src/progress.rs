@@ -1,0 +1,81 @@
+//! How long work reports, and how it is asked to stop. The library itself never prints.
+
+/// Receives the reports of long work and may ask it to stop.
+///
+/// Every method has a default that does nothing, so a caller implements what it cares for.
+pub trait Progress: Sync {
+    /// Called from the thread that drives the work, a few times a second at most.
+    fn report(&self, _event: &Event<'_>) {}
+
+    /// Asked often; `true` makes the work end soon with [`Error::Interrupted`](crate::Error::Interrupted).
+    fn stop_requested(&self) -> bool {
+        false
+    }
+}
+
+/// Hears nothing and never asks to stop.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {}
+
+/// One report.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A stage of work has come this far.
+    Step {
+        /// What is being done: `counting words`, `learning merges`, `encoding`.
+        stage: &'static str,
+        /// How far it has come, in `unit`.
+        done: u64,
+        /// How far it goes, where that is known.
+        total: Option<u64>,
+        /// What is counted: `bytes`, `merges`.
+        unit: &'static str,
+    },
+    /// Training has come this far.
+    Training(&'a TrainingStatus),
+    /// An epoch is complete.
+    Epoch(&'a EpochReport),
+    /// Something that the user should know although the work goes on.
+    Warning(&'a str),
+}
+
+/// A moment of training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingStatus {
+    /// The current epoch, from 1.
+    pub epoch: u32,
+    /// How many epochs there will be.
+    pub epochs: u32,
+    /// Share of all the work that is done, 0 to 1.
+    pub done: f64,
+    /// Tokens read per second of wall-clock time, over all workers.
+    pub tokens_per_second: f64,
+    /// The learning rate now.
+    pub learning_rate: f32,
+    /// Mean loss of this epoch so far, in bits per prediction; `None` before the first.
+    pub train_bits: Option<f64>,
+    /// The held-out loss after the last complete epoch, in bits per prediction.
+    pub held_out_bits: Option<f64>,
+    /// Estimated seconds to the end.
+    pub eta_seconds: f64,
+}
+
+/// What one epoch brought.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EpochReport {
+    /// From 1.
+    pub epoch: u32,
+    /// Mean −log₂ P(token | context) over the predictions of this epoch, each taken before its own step.
+    pub train_bits: f64,
+    /// The same over the held-out lines, after the epoch; `None` when nothing was held out.
+    pub held_out_bits: Option<f64>,
+    /// Predictions that `held_out_bits` is the mean of.
+    pub held_out_predictions: u64,
+    /// Tokens read per second of wall-clock time.
+    pub tokens_per_second: f64,
+    /// Wall-clock seconds of the epoch's training, without the held-out evaluation.
+    pub seconds: f64,
+}
