@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +49,20 @@ impl FileBytes {
         // as every program that maps files must.
         let map = unsafe { Mmap::map(file) }.map_err(Error::io(path))?;
         Ok(FileBytes(Arc::new(Storage::Mapped(map))))
+    }
+
+    /// The bytes of `range` as little-endian `f32`, in place.
+    ///
+    /// `None` where that cannot be: on a big-endian machine, where the range does not start at a multiple of four bytes
+    /// in memory, is not a whole number of `f32`, or lies outside the file. The caller then copies.
+    pub fn floats(&self, range: Range<usize>) -> Option<&[f32]> {
+        let bytes = self.get(range)?;
+        if cfg!(target_endian = "big") {
+            return None;
+        }
+        // SAFETY: any four bytes are a valid `f32`, and `align_to` keeps alignment and bounds by itself.
+        let (before, floats, after) = unsafe { bytes.align_to::<f32>() };
+        (before.is_empty() && after.is_empty()).then_some(floats)
     }
 }
 
@@ -148,6 +162,20 @@ mod tests {
         replace_file(&path, |out| out.write_all(b"the new one")).unwrap();
         assert_eq!(&*before, b"old");
         assert_eq!(&*FileBytes::open(&path).unwrap(), b"the new one");
+    }
+
+    #[test]
+    fn floats_are_read_in_place_only_where_they_lie_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("floats");
+        replace_file(&path, |out| out.write_all(&[0, 0, 128, 63, 0, 0, 0, 192, 7])).unwrap();
+        let bytes = FileBytes::open(&path).unwrap();
+        if cfg!(target_endian = "little") {
+            assert_eq!(bytes.floats(0..8), Some(&[1.0, -2.0][..]));
+        }
+        assert_eq!(bytes.floats(1..9), None, "not aligned");
+        assert_eq!(bytes.floats(0..7), None, "not whole");
+        assert_eq!(bytes.floats(4..12), None, "past the end");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod math;
 pub mod progress;
 pub mod text;
 pub mod tokens;
+pub mod vectors;
 
 pub use error::{Error, Result};
 pub use progress::{EpochReport, Event, Progress, Silent, TrainingStatus};
