@@ -89,8 +89,8 @@ pub fn read_word2vec(path: &Path, options: ReadOptions) -> Result<(Embeddings, V
 
 /// The line `rows dim`, if the file begins with one.
 ///
-/// A first line of two fields is a header when both are whole numbers, and also when they are not, unless it reads as a
-/// word with one number and the second line has two fields as well: then this is GloVe's layout in one dimension.
+/// A first line of two fields with a digit in them is a header, a faulty one if they are not both whole numbers; unless
+/// it reads as a word with one number and the second line has two fields as well: that is GloVe's layout in one dimension.
 fn header(bytes: &[u8]) -> Result<Option<Header>, String> {
     let start = text_start(bytes);
     // A first line without an end within so many bytes is no header.
@@ -101,6 +101,9 @@ fn header(bytes: &[u8]) -> Result<Option<Header>, String> {
     let (Some(rows), Some(dim), None) = (fields.next(), fields.next(), fields.next()) else {
         return Ok(None);
     };
+    if ![rows, dim].iter().any(|field| field.iter().any(u8::is_ascii_digit)) {
+        return Ok(None);
+    }
     let has_digits_only = |field: &[u8]| field.iter().all(u8::is_ascii_digit);
     let looks_like_a_row = !(has_digits_only(rows) && has_digits_only(dim))
         && word2vec_text::number(dim).is_some()
@@ -286,12 +289,10 @@ impl Intake {
         Ok(())
     }
 
-    /// Hears that the header said another number of rows: an error, unless [`ReadOptions::salvage`].
-    pub fn miscounted(&mut self, said: usize, found: usize) -> Result<(), String> {
-        let fault = format!("the header says {said} rows, found {found}");
+    /// Hears of something wrong with the whole of the rows: an error, unless [`ReadOptions::salvage`].
+    pub fn inconsistent(&mut self, fault: String) -> Result<(), String> {
         if !self.options.salvage {
-            let hint = if found < said { "is the file cut short? " } else { "" };
-            return Err(format!("{fault} ({hint}--salvage keeps the complete rows)"));
+            return Err(format!("{fault} (--salvage keeps the complete rows)"));
         }
         self.warn(fault);
         Ok(())

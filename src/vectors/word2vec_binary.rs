@@ -52,12 +52,11 @@ fn read_rows(bytes: &[u8], header: Header, options: ReadOptions) -> Result<Readi
     }
     let surplus = &bytes[offset..];
     if row < header.n_rows {
-        intake.miscounted(header.n_rows, row)?;
+        intake.inconsistent(format!("the header says {} rows, found {row} whole ones", header.n_rows))?;
     } else if !surplus.trim_ascii().is_empty() {
-        intake.broken(format!(
-            "{} bytes follow the last of the {} rows that the header says (at byte {offset}: two files in one?)",
-            surplus.len(),
-            header.n_rows
+        let (surplus, n_rows) = (surplus.len(), header.n_rows);
+        intake.inconsistent(format!(
+            "{surplus} bytes follow the {n_rows} rows that the header says, at byte {offset}: two files in one?"
         ))?;
     }
     intake.finish()

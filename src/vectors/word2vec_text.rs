@@ -73,7 +73,7 @@ pub(crate) fn read(bytes: &[u8], header: Option<Header>, options: ReadOptions) -
     if let Some(header) = header
         && header.n_rows != n_lines
     {
-        intake.miscounted(header.n_rows, n_lines)?;
+        intake.inconsistent(format!("the header says {} rows, found {n_lines}", header.n_rows))?;
     }
     if !bytes.ends_with(b"\n") {
         intake.warn("the last line has no line end: the file may be cut short".to_string());
@@ -90,10 +90,12 @@ fn cut(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// A line's word, or the line and what is wrong with it.
+type ParsedLine<'a> = Result<&'a [u8], (&'a [u8], String)>;
+
 /// The rows of one block.
 struct ParsedBlock<'a> {
-    /// For each line its word, or the line and what is wrong with it.
-    lines: Vec<Result<&'a [u8], (&'a [u8], String)>>,
+    lines: Vec<ParsedLine<'a>>,
     /// The numbers of the good lines, `[n_good, dim]`.
     numbers: Vec<f32>,
 }
