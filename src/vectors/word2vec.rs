@@ -144,20 +144,24 @@ pub(crate) fn check_room(header: Header, available: usize, smallest_row: usize) 
     Ok(())
 }
 
-/// Whether what follows the header is text.
+/// Whether what follows the header is text: its first line is a row, or looks like one with a fault.
 ///
-/// What follows the first word is either numbers in digits or the bytes of `f32`: of the first `4 dim` bytes after it
-/// nearly all, or about one in sixteen, can stand in a decimal number.
+/// What follows the first word is either numbers in digits or the bytes of `f32`: of the bytes up to the line end, and
+/// at most `4 dim`, nearly all, or about one in sixteen, can stand in a decimal number.
 fn is_text(body: &[u8], dim: usize) -> bool {
     let body = body.trim_ascii_start();
-    let Some(space) = body.iter().take(LONGEST_WORD).position(|byte| matches!(byte, b' ' | b'\t')) else {
-        // No word ends anywhere. Which of the two readers says so matters little.
-        return !body.contains(&0);
+    let end = body.iter().position(|&byte| byte == b'\n').unwrap_or(body.len());
+    if word2vec_text::is_row(&body[..end], dim) {
+        return true;
+    }
+    let Some(space) = body.iter().take(LONGEST_WORD).position(|&byte| byte == b' ') else {
+        return false;
     };
-    let numbers = &body[space..body.len().min(space + dim.saturating_mul(4).clamp(8, 1024))];
-    let decimal =
-        numbers.iter().filter(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-' | b' ' | b'\n'));
-    2 * decimal.count() > numbers.len()
+    let numbers = &body[space + 1..];
+    let numbers = &numbers[..numbers.len().min(dim.saturating_mul(4)).min(1024)];
+    let numbers = numbers.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let decimal = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-' | b' ');
+    2 * numbers.iter().filter(decimal).count() > numbers.len()
 }
 
 /// Where the text begins: after a byte order mark, if there is one.

@@ -161,6 +161,11 @@ fn word_of<'a>(line: &'a [u8], dim: usize, numbers: &mut Vec<f32>) -> Result<&'a
     Ok(line[..end].trim_ascii())
 }
 
+/// Whether a line is a word and `dim` numbers.
+pub(crate) fn is_row(line: &[u8], dim: usize) -> bool {
+    parse_line(line, dim, &mut Vec::new()).is_ok()
+}
+
 /// A number in any form that Rust reads: `1`, `-0.5`, `4e-05`, `nan`; rounded once, to the nearest `f32`.
 pub(crate) fn number(field: &[u8]) -> Option<f32> {
     std::str::from_utf8(field).ok()?.parse().ok()
