@@ -196,7 +196,7 @@ impl Embeddings {
             if dim == 0 {
                 return vec![0.0; self.n_rows()];
             }
-            self.as_slice().par_chunks_exact(dim).with_min_len(1024).map(norm).collect()
+            self.as_slice().par_chunks_exact(dim).with_min_len(1024).map(math::norm).collect()
         })
     }
 
@@ -207,7 +207,7 @@ impl Embeddings {
     }
 
     fn find_answers(&self) -> Vec<bool> {
-        let has_direction = |row: usize| is_direction(self.norms()[row]);
+        let has_direction = |row: usize| math::is_direction(self.norms()[row]);
         let Naming::Tokens(tokenizer) = &self.naming else {
             return (0..self.n_rows()).map(has_direction).collect();
         };
@@ -240,20 +240,6 @@ impl Embeddings {
 
 fn token(row: usize) -> TokenId {
     TokenId(row as u32)
-}
-
-/// The Euclidean length of a vector. In f64 when the plain sum of squares leaves the range of `f32`.
-pub(crate) fn norm(vector: &[f32]) -> f32 {
-    let squares = math::dot(vector, vector);
-    if squares.is_normal() {
-        return squares.sqrt();
-    }
-    vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt() as f32
-}
-
-/// Whether a vector of this length points anywhere.
-pub(crate) fn is_direction(norm: f32) -> bool {
-    norm.is_finite() && norm > 0.0
 }
 
 /// Bytes as text: what is UTF-8 as it is, other bytes as `\xe9`.
@@ -294,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_euclidean_also_at_the_ends_of_the_range() {
+    fn rows_without_a_direction_are_no_answers() {
         let rows = [[3.0, 4.0], [0.0, 0.0], [3e30, 4e30], [3e-30, 4e-30], [f32::NAN, 1.0]];
         let words: [&[u8]; 5] = [b"a", b"b", b"c", b"d", b"e"];
         let embeddings = named(&words, &rows);
