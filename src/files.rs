@@ -13,7 +13,8 @@ use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 
-/// The bytes of a file: mapped, or read into memory where mapping does not work (pipes, empty files). Cheap to clone.
+/// The bytes of a file: mapped, or in memory where mapping does not work (pipes, empty files) or is not worth a file.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FileBytes(Arc<Storage>);
 
@@ -21,6 +22,8 @@ pub struct FileBytes(Arc<Storage>);
 enum Storage {
     Mapped(Mmap),
     Owned(Vec<u8>),
+    Narrow(Vec<u16>),
+    Wide(Vec<u32>),
 }
 
 impl FileBytes {
@@ -60,15 +63,25 @@ impl FileBytes {
         if cfg!(target_endian = "big") {
             return None;
         }
-        // SAFETY: any four bytes are a valid `f32`, and `align_to` keeps alignment and bounds by itself.
-        let (before, floats, after) = unsafe { bytes.align_to::<f32>() };
-        (before.is_empty() && after.is_empty()).then_some(floats)
+        bytemuck::try_cast_slice(bytes).ok()
     }
 }
 
 impl From<Vec<u8>> for FileBytes {
     fn from(bytes: Vec<u8>) -> FileBytes {
         FileBytes(Arc::new(Storage::Owned(bytes)))
+    }
+}
+
+impl From<Vec<u16>> for FileBytes {
+    fn from(numbers: Vec<u16>) -> FileBytes {
+        FileBytes(Arc::new(Storage::Narrow(numbers)))
+    }
+}
+
+impl From<Vec<u32>> for FileBytes {
+    fn from(numbers: Vec<u32>) -> FileBytes {
+        FileBytes(Arc::new(Storage::Wide(numbers)))
     }
 }
 
@@ -79,6 +92,8 @@ impl Deref for FileBytes {
         match &*self.0 {
             Storage::Mapped(map) => map,
             Storage::Owned(bytes) => bytes,
+            Storage::Narrow(numbers) => bytemuck::cast_slice(numbers),
+            Storage::Wide(numbers) => bytemuck::cast_slice(numbers),
         }
     }
 }

@@ -138,7 +138,8 @@ pub fn analogy(
     method: Method,
     candidates: Candidates,
 ) -> Result<Analogy> {
-    let found: Vec<Found> = expression.terms.iter().map(|term| look_up_term(embeddings, term)).collect::<Result<_>>()?;
+    let found: Vec<Found> =
+        expression.terms.iter().map(|term| look_up_term(embeddings, term)).collect::<Result<_>>()?;
     let signs = expression.terms.iter().map(|term| term.sign);
     let units: Vec<(Sign, Vec<f32>)> = signs.zip(found.iter().map(|found| math::unit(&found.vector))).collect();
 
@@ -165,9 +166,10 @@ pub fn analogy(
 
 fn look_up_term(embeddings: &Embeddings, term: &Term) -> Result<Found> {
     lookup(embeddings, &term.word).map_err(|error| match error {
-        Error::UnknownWord { word, advice } if word.contains(['+', '-', ':']) => {
-            Error::UnknownWord { word, advice: format!("{advice}; put spaces around + and -, and two colons between pairs") }
-        }
+        Error::UnknownWord { word, advice } if word.contains(['+', '-', ':']) => Error::UnknownWord {
+            word,
+            advice: format!("{advice}; put spaces around + and -, and two colons between pairs"),
+        },
         error => error,
     })
 }
@@ -261,16 +263,24 @@ fn proportion(text: &str) -> Result<Expression> {
         return Err(fault("expected one '::', as in man : woman :: father : ?"));
     };
     for (pair, may_be_short) in [(left, false), (right, true)] {
-        let pair: Vec<String> = pair.split(':').map(|word| word.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let pair: Vec<String> =
+            pair.split(':').map(|word| word.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         match &pair[..] {
             [first, second] => words.extend([first.clone(), second.clone()]),
             [first] if may_be_short => words.extend([first.clone(), String::new()]),
-            _ => return Err(fault("expected two words with ':' between on each side of '::', as in man : woman :: father : ?")),
+            _ => {
+                return Err(fault(
+                    "expected two words with ':' between on each side of '::', as in man : woman :: father : ?",
+                ));
+            }
         }
     }
     let unknown: Vec<usize> = (0..4).filter(|&place| matches!(&words[place][..], "" | "?")).collect();
     let [unknown] = unknown[..] else {
-        return Err(fault(format!("{} of the four words are unknown, expected one, as in man : woman :: father : ?", unknown.len())));
+        return Err(fault(format!(
+            "{} of the four words are unknown, expected one, as in man : woman :: father : ?",
+            unknown.len()
+        )));
     };
     // d = c − a + b, and so on for each of the four; the word beside the unknown comes first.
     let [first, taken, added] = [[1, 3, 2], [0, 2, 3], [3, 1, 0], [2, 0, 1]][unknown];

@@ -102,7 +102,9 @@ fn unknown(embeddings: &Embeddings, word: &str) -> Error {
         advice.push_str(&format!("; did you mean {}?", near.join(", ")));
     }
     if embeddings.tokenizer().is_some() {
-        advice.push_str("; it was too rare in the text, or not in it: train with a lower --min-count, or with --tokens bpe");
+        advice.push_str(
+            "; it was too rare in the text, or not in it: train with a lower --min-count, or with --tokens bpe",
+        );
     }
     Error::UnknownWord { word: word.to_string(), advice }
 }

@@ -183,3 +183,103 @@ pub fn answer(embeddings: &Embeddings, set: &QuestionSet, method: Method, top_vo
     let total = Tally::new(sum(|tally| tally.asked), sum(|tally| tally.answered), sum(|tally| tally.correct));
     QuestionReport { file: set.name.clone(), method, top_vocab, sections, total }
 }
+
+/// The best row for each question `[a, b, c, _]`: the first by `method` among `allowed`, but for a, b and c.
+fn best_rows(
+    embeddings: &Embeddings,
+    questions: &[[usize; 4]],
+    method: Method,
+    allowed: &[bool],
+) -> Vec<Option<usize>> {
+    // For 3CosAdd b − a + c, for 3CosMul each of the three.
+    let queries: Vec<Matrix> = match method {
+        Method::Add => vec![unit_sums(embeddings, questions, |[a, b, c, _]| [(b, 1.0), (a, -1.0), (c, 1.0)])],
+        Method::Mul => [0, 1, 2].map(|place| unit_sums(embeddings, questions, |rows| [(rows[place], 1.0)])).to_vec(),
+    };
+    let candidates: Vec<usize> = (0..allowed.len()).filter(|&row| allowed[row]).collect();
+    let nothing = || vec![(f32::NEG_INFINITY, usize::MAX); questions.len()];
+    let best = candidates.par_chunks(ROWS_AT_ONCE).fold(nothing, |mut best, rows| {
+        let units = unit_rows(embeddings, rows);
+        let mut blocks: Vec<Vec<f32>> = queries.iter().map(|_| vec![0.0; QUESTIONS_AT_ONCE * rows.len()]).collect();
+        for first in (0..questions.len()).step_by(QUESTIONS_AT_ONCE) {
+            let last = questions.len().min(first + QUESTIONS_AT_ONCE);
+            for (block, queries) in blocks.iter_mut().zip(&queries) {
+                let stride = queries.stride();
+                let queries = &queries.as_slice()[first * stride..last * stride];
+                math::row_products(queries, units.as_slice(), stride, &mut block[..(last - first) * rows.len()]);
+            }
+            for place in first..last {
+                let [a, b, c, _] = questions[place];
+                let start = (place - first) * rows.len();
+                for (i, &row) in rows.iter().enumerate() {
+                    let score = match &blocks[..] {
+                        [a, b, c] => quotient(shifted(b[start + i]) * shifted(c[start + i]), shifted(a[start + i])),
+                        blocks => blocks[0][start + i],
+                    };
+                    // Rows come in rising order, so of equals the smallest stays.
+                    if score > best[place].0 && row != a && row != b && row != c {
+                        best[place] = (score, row);
+                    }
+                }
+            }
+        }
+        best
+    });
+    let best = best.reduce(nothing, |mut best, others| {
+        for (best, other) in best.iter_mut().zip(others) {
+            if other.0 > best.0 || (other.0 == best.0 && other.1 < best.1) {
+                *best = other;
+            }
+        }
+        best
+    });
+    best.into_iter().map(|(_, row)| (row != usize::MAX).then_some(row)).collect()
+}
+
+/// For each question the sum of signed unit vectors, `[n_questions, dim]`.
+fn unit_sums<const N: usize>(
+    embeddings: &Embeddings,
+    questions: &[[usize; 4]],
+    terms: impl Fn([usize; 4]) -> [(usize, f32); N],
+) -> Matrix {
+    let mut sums = Matrix::zeros(questions.len(), embeddings.dim());
+    for (place, &question) in questions.iter().enumerate() {
+        for (row, sign) in terms(question) {
+            let scale = sign / embeddings.norms()[row];
+            sums.row_mut(place).iter_mut().zip(embeddings.row(row)).for_each(|(sum, x)| *sum += scale * x);
+        }
+    }
+    sums
+}
+
+/// The directions of some rows, `[rows.len(), dim]`.
+fn unit_rows(embeddings: &Embeddings, rows: &[usize]) -> Matrix {
+    let mut units = Matrix::zeros(rows.len(), embeddings.dim());
+    for (place, &row) in rows.iter().enumerate() {
+        let norm = embeddings.norms()[row];
+        units.row_mut(place).iter_mut().zip(embeddings.row(row)).for_each(|(unit, x)| *unit = x / norm);
+    }
+    units
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_wilsons_and_never_leaves_0_to_1() {
+        // 8 of 10: 0.4902 to 0.9433, as in Agresti and Coull's tables.
+        let [low, high] = wilson(8, 10).unwrap();
+        assert!((low - 0.490_162).abs() < 1e-5 && (high - 0.943_318).abs() < 1e-5, "{low} {high}");
+        assert_eq!(wilson(0, 10).unwrap()[0], 0.0);
+        assert!((wilson(10, 10).unwrap()[1] - 1.0).abs() < 1e-12);
+        assert_eq!(wilson(0, 0), None);
+    }
+
+    #[test]
+    fn nothing_asked_is_no_accuracy() {
+        let tally = Tally::new(0, 0, 0);
+        assert_eq!((tally.accuracy, tally.accuracy_of_all, tally.coverage, tally.interval), (None, None, None, None));
+        assert_eq!(serde_json::to_value(&tally).unwrap()["accuracy"], serde_json::Value::Null);
+    }
+}

@@ -61,7 +61,10 @@ pub struct Likeness {
 /// [`Error::Config`] with fewer than three words: of two none is odd. [`Error::UnknownWord`] as [`lookup`].
 pub fn odd_one_out<W: AsRef<str>>(embeddings: &Embeddings, words: &[W]) -> Result<OddOneOut> {
     if words.len() < 3 {
-        return Err(Error::config("words", format!("found {}, at least three are needed for one to be odd", words.len())));
+        return Err(Error::config(
+            "words",
+            format!("found {}, at least three are needed for one to be odd", words.len()),
+        ));
     }
     let found: Vec<Found> = words.iter().map(|word| lookup(embeddings, word.as_ref())).collect::<Result<_>>()?;
     let mut mean = vec![0.0; embeddings.dim()];

@@ -473,6 +473,6 @@ mod tests {
         }
         assert!(read_tensors(&with_header(&format!("{{{good}}}"), 8), 2).is_ok(), "the good one is good");
         assert!(read_tensors(&with_header(&"[".repeat(100_000), 8), 2).is_err(), "deep JSON");
-        assert!(read_tensors(&FileBytes::from(vec![0xff; 64]), 2).is_err(), "a header of 2^64 bytes");
+        assert!(read_tensors(&FileBytes::from(vec![0xff_u8; 64]), 2).is_err(), "a header of 2^64 bytes");
     }
 }
