@@ -1,5 +1,6 @@
 //! Sentences → ids.
 
+pub(crate) mod pretokenize;
 mod token;
 mod tokenizer;
 
