@@ -13,7 +13,8 @@ use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 
-/// The bytes of a file: mapped, or read into memory where mapping does not work (pipes, empty files). Cheap to clone.
+/// The bytes of a file: mapped, or in memory where mapping does not work (pipes, empty files) or is not worth a file.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FileBytes(Arc<Storage>);
 
@@ -21,6 +22,8 @@ pub struct FileBytes(Arc<Storage>);
 enum Storage {
     Mapped(Mmap),
     Owned(Vec<u8>),
+    Narrow(Vec<u16>),
+    Wide(Vec<u32>),
 }
 
 impl FileBytes {
@@ -58,6 +61,18 @@ impl From<Vec<u8>> for FileBytes {
     }
 }
 
+impl From<Vec<u16>> for FileBytes {
+    fn from(numbers: Vec<u16>) -> FileBytes {
+        FileBytes(Arc::new(Storage::Narrow(numbers)))
+    }
+}
+
+impl From<Vec<u32>> for FileBytes {
+    fn from(numbers: Vec<u32>) -> FileBytes {
+        FileBytes(Arc::new(Storage::Wide(numbers)))
+    }
+}
+
 impl Deref for FileBytes {
     type Target = [u8];
 
@@ -65,6 +80,8 @@ impl Deref for FileBytes {
         match &*self.0 {
             Storage::Mapped(map) => map,
             Storage::Owned(bytes) => bytes,
+            Storage::Narrow(numbers) => bytemuck::cast_slice(numbers),
+            Storage::Wide(numbers) => bytemuck::cast_slice(numbers),
         }
     }
 }
