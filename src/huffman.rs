@@ -135,6 +135,29 @@ impl HuffmanTree {
         (0..self.n_tokens() as u32).map(|id| self.path(TokenId(id)))
     }
 
+    /// −log₂ P(token), given the logit of each inner node (the product of its row with a hidden vector).
+    ///
+    /// P is the product of σ(±logit) along the path, + where the bit is 0. Over all tokens it sums to 1, whatever the
+    /// logits are.
+    ///
+    /// # Example
+    /// ```
+    /// use wordgrove::{HuffmanTree, TokenId};
+    /// let tree = HuffmanTree::from_counts(&[5, 2, 1, 1])?;
+    /// let p = |id| (-tree.bits_of(TokenId(id), |node| 0.3 * f64::from(node) - 1.0)).exp2();
+    /// assert!(((0..4).map(p).sum::<f64>() - 1.0).abs() < 1e-15);
+    /// # Ok::<(), wordgrove::Error>(())
+    /// ```
+    pub fn bits_of(&self, token: TokenId, logit: impl Fn(u32) -> f64) -> f64 {
+        let path = self.path(token);
+        let nats = path.nodes.iter().zip(path.bits).map(|(&node, &bit)| {
+            let z = if bit == 0 { logit(node) } else { -logit(node) };
+            // ln(1 + e^-z), without overflow on either side.
+            (-z).max(0.0) + (-z.abs()).exp().ln_1p()
+        });
+        nats.sum::<f64>() / std::f64::consts::LN_2
+    }
+
     /// The length of the longest path.
     pub fn depth(&self) -> usize {
         self.paths().map(|path| path.len()).max().unwrap_or(0)

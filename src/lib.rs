@@ -7,8 +7,10 @@ pub mod math;
 pub mod progress;
 pub mod text;
 pub mod tokens;
+pub mod training;
 
 pub use error::{Error, Result};
 pub use huffman::{HuffmanTree, TreePath};
 pub use progress::{EpochReport, Event, Progress, Silent, TrainingStatus};
 pub use tokens::{IdStream, IdStreamBuilder, TokenId, Tokenizer};
+pub use training::{Architecture, TrainConfig, Trained, train};
