@@ -7,6 +7,7 @@ mod id_stream;
 mod names;
 mod pretokenize;
 mod token;
+mod token_table;
 mod tokenizer;
 mod tokenizer_json;
 mod words;

@@ -67,6 +67,7 @@ impl PieceCounts {
     }
 
     /// Adds `count` occurrences of `piece`.
+    #[cfg(test)]
     pub(crate) fn add(&mut self, piece: &[u8], count: u64) {
         match piece.len() {
             0 => {}
@@ -115,7 +116,10 @@ impl PieceCounts {
     }
 
     fn add_long(&mut self, piece: &[u8], count: u64) {
-        *self.long.entry_ref(piece).or_insert(0) += count;
+        match self.long.get_mut(piece) {
+            Some(known) => *known += count,
+            None => _ = self.long.insert(piece.into(), count),
+        }
     }
 
     #[cold]

@@ -8,7 +8,7 @@ use binary_heap_plus::BinaryHeap;
 
 use super::cache::PieceCache;
 use super::count::{MAX_SHORT, short_key};
-use super::pair_table::{Merge, PairTable};
+use super::pair_table::PairTable;
 use crate::tokens::TokenId;
 use crate::tokens::pretokenize::{LineFeed, Pattern};
 
@@ -82,7 +82,7 @@ impl Merger {
                     workspace.cache.put(key, &ids[first..]);
                 }
             }
-            ..=MAX_SEARCHED => self.merge_searching(&text[start..end], ids),
+            _ if end - start <= MAX_SEARCHED => self.merge_searching(&text[start..end], ids),
             _ => self.merge_with_heap(&text[start..end], &mut workspace.long, ids),
         }
     }
@@ -157,7 +157,8 @@ impl Merger {
                 // The first token has `usize::MAX` before it.
                 if left < n {
                     let right = room.nodes[left].next;
-                    let rank = if right < n { self.rank(room.nodes[left].token, room.nodes[right].token) } else { NEVER };
+                    let rank =
+                        if right < n { self.rank(room.nodes[left].token, room.nodes[right].token) } else { NEVER };
                     room.nodes[left].rank = rank;
                     if rank != NEVER {
                         heap.push((rank, left));
@@ -195,13 +196,88 @@ struct Node {
     next: usize,
 }
 
-/// All merges of a piece by the definition: find the lowest rank, merge its leftmost pair, begin again.
 #[cfg(test)]
-pub(crate) fn merge_by_definition(merges: &[Merge], tokens: &mut Vec<u32>) {
-    let rank = |pair: &[u32]| merges.iter().position(|merge| [merge.left, merge.right] == *pair);
-    while let Some((rank, at)) =
-        tokens.windows(2).enumerate().filter_map(|(at, pair)| Some((rank(pair)?, at))).min()
-    {
-        tokens.splice(at..at + 2, [merges[rank].merged]);
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tokens::bpe::Merge;
+
+    /// The definition: find the lowest rank, merge its leftmost pair, begin again.
+    fn merge_by_definition(merges: &[Merge], tokens: &mut Vec<u32>) {
+        let rank = |pair: &[u32]| merges.iter().position(|merge| [merge.left, merge.right] == *pair);
+        while let Some((rank, at)) =
+            tokens.windows(2).enumerate().filter_map(|(at, pair)| Some((rank(pair)?, at))).min()
+        {
+            tokens.splice(at..at + 2, [merges[rank].merged]);
+        }
+    }
+
+    /// Tokens are their bytes' values; each pair of numbers picks two tokens that are there already.
+    fn merger(picks: &[(u32, u32)]) -> (Merger, Vec<Merge>) {
+        let mut merges = Vec::new();
+        for (at, &(left, right)) in picks.iter().enumerate() {
+            let n_known = 3 + at as u32;
+            let token = |pick: u32| if pick % n_known < 3 { 97 + pick % n_known } else { 253 + pick % n_known };
+            merges.push(Merge { left: token(left), right: token(right), merged: 256 + at as u32 });
+        }
+        let id_of_byte = std::array::from_fn(|byte| byte as u32);
+        (Merger { id_of_byte, pairs: PairTable::new(merges.clone(), &id_of_byte) }, merges)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn all_ways_to_merge_are_the_definition(
+            picks in prop::collection::vec((0..1000u32, 0..1000u32), 0..30),
+            piece in "[abc]{2,64}|a{2,64}|(ab){1,32}",
+        ) {
+            let (merger, merges) = merger(&picks);
+            let mut expected: Vec<u32> = piece.bytes().map(u32::from).collect();
+            merge_by_definition(&merges, &mut expected);
+            let expected: Vec<TokenId> = expected.into_iter().map(TokenId).collect();
+            let mut searched = Vec::new();
+            merger.merge_searching(piece.as_bytes(), &mut searched);
+            prop_assert_eq!(&searched, &expected);
+            let mut heaped = Vec::new();
+            merger.merge_with_heap(piece.as_bytes(), &mut LongPiece::default(), &mut heaped);
+            prop_assert_eq!(&heaped, &expected);
+            // Through the front door, twice: the second time from the cache where it fits.
+            let mut workspace = Workspace::default();
+            for _ in 0..2 {
+                let mut ids = Vec::new();
+                merger.encode(Pattern::Gpt2, piece.as_bytes(), &mut workspace, &mut ids);
+                prop_assert_eq!(&ids, &expected);
+            }
+        }
+
+        #[test]
+        fn lines_are_encoded_as_if_alone(lines in prop::collection::vec("[ab \\t']{0,12}\\r?", 0..8)) {
+            let (merger, _) = merger(&[(0, 1), (3, 0), (2, 2)]);
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let (mut ids, mut ends) = (Vec::new(), Vec::new());
+            merger.encode_lines(Pattern::Gpt2, text.as_bytes(), &mut Workspace::default(), &mut ids, &mut ends);
+            prop_assert_eq!(ends.len(), lines.len());
+            let mut start = 0;
+            for (line, end) in lines.iter().zip(ends) {
+                let line = line.strip_suffix('\r').unwrap_or(line);
+                let mut alone = Vec::new();
+                merger.encode(Pattern::Gpt2, line.as_bytes(), &mut Workspace::default(), &mut alone);
+                prop_assert_eq!(&ids[start..end], &alone);
+                start = end;
+            }
+        }
+    }
+
+    #[test]
+    fn a_million_equal_bytes_take_less_than_a_second_even_unoptimised() {
+        let picks: Vec<(u32, u32)> = (0..20u32).map(|i| if i == 0 { (0, 0) } else { (i + 2, i + 2) }).collect();
+        let (merger, _) = merger(&picks);
+        let start = std::time::Instant::now();
+        let mut ids = Vec::new();
+        merger.encode(Pattern::Gpt2, &vec![b'a'; 1_000_000], &mut Workspace::default(), &mut ids);
+        assert!(ids.len() < 20, "2^19 + …: {} tokens", ids.len());
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }
 }

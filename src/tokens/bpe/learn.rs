@@ -83,7 +83,7 @@ pub(crate) fn learn_merges(
             continue;
         }
         let (a, b) = PeekMut::pop(top).pair;
-        if merges.len() % 256 == 0 {
+        if merges.len().is_multiple_of(256) {
             if progress.stop_requested() {
                 return Err(Error::Interrupted(" while learning merges".into()));
             }
@@ -97,8 +97,8 @@ pub(crate) fn learn_merges(
         merged((a, b));
 
         let gone = pairs.remove(&pack((a, b))).expect("the top of the heap was looked up above");
-        for index in gone.first..gone.first + gone.n as usize {
-            let at = places[index] as usize;
+        for &place in &places[gone.first..gone.first + gone.n as usize] {
+            let at = place as usize;
             let middle = at + len_a as usize;
             // These tokens may have become part of others since the place was noted; in `aaa` by the step before.
             if cells.ids[at] != a || cells.ids[middle] != b {
@@ -117,20 +117,30 @@ pub(crate) fn learn_merges(
 
         // The right side first: in `abab` the second merge finds the token of the first on its left and takes back the
         // pair (new, a), which the first has made on its right.
-        right.settle(min_count, &mut places, |_| 0, |y, born| {
-            fall(&mut pairs, (b, y), born.count);
-            if born.count >= min_count {
-                pairs.insert(pack((new, y)), born);
-                heap.push(Candidate { count: born.count, pair: (new, y) });
-            }
-        });
-        left.settle(min_count, &mut places, |x| lens[x as usize], |x, born| {
-            fall(&mut pairs, (x, a), born.count);
-            if born.count >= min_count {
-                pairs.insert(pack((x, new)), born);
-                heap.push(Candidate { count: born.count, pair: (x, new) });
-            }
-        });
+        right.settle(
+            min_count,
+            &mut places,
+            |_| 0,
+            |y, born| {
+                fall(&mut pairs, (b, y), born.count);
+                if born.count >= min_count {
+                    pairs.insert(pack((new, y)), born);
+                    heap.push(Candidate { count: born.count, pair: (new, y) });
+                }
+            },
+        );
+        left.settle(
+            min_count,
+            &mut places,
+            |x| lens[x as usize],
+            |x, born| {
+                fall(&mut pairs, (x, a), born.count);
+                if born.count >= min_count {
+                    pairs.insert(pack((x, new)), born);
+                    heap.push(Candidate { count: born.count, pair: (x, new) });
+                }
+            },
+        );
     }
     Ok(merges)
 }
@@ -155,7 +165,9 @@ impl Cells {
         let mut n_cells = 1usize;
         pieces.for_each(|piece, _| n_cells += piece.len() + 1);
         if n_cells > INSIDE as usize {
-            let reason = format!("the text has {n_cells} bytes of different pieces, at most 4 GiB can be learned from; train on a part of it");
+            let reason = format!(
+                "the text has {n_cells} bytes of different pieces, at most 4 GiB can be learned from; train on a part of it"
+            );
             return Err(Error::config("vocab-size", reason));
         }
         let mut id_of_byte = [0; 256];
@@ -302,5 +314,145 @@ impl Neighbors {
         for token in self.tokens.drain(..) {
             self.met[token as usize] = Occurrences { count: 0, first: 0, n: 0 };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::progress::Silent;
+    use crate::tokens::Pattern;
+
+    fn learn(pieces: &PieceCounts, n_merges: usize, min_frequency: u64) -> Vec<Pair> {
+        learn_merges(pieces, Limits { n_merges, min_frequency }, most_frequent, |_| {}, &Silent).unwrap()
+    }
+
+    /// The definition: count all pairs again before each merge.
+    fn learn_by_definition(pieces: &PieceCounts, n_merges: usize, min_frequency: u64) -> Vec<Pair> {
+        let bytes: Vec<u8> = byte_alphabet::bytes_in_order().collect();
+        let mut words: Vec<(Vec<u32>, i64)> = Vec::new();
+        pieces.for_each(|piece, count| {
+            let id = |byte: &u8| bytes.iter().position(|other| other == byte).unwrap() as u32;
+            words.push((piece.iter().map(id).collect(), count as i64));
+        });
+        let mut merges = Vec::new();
+        while merges.len() < n_merges {
+            let mut counts: BTreeMap<Pair, i64> = BTreeMap::new();
+            for (word, count) in &words {
+                word.windows(2).for_each(|pair| *counts.entry((pair[0], pair[1])).or_default() += count);
+            }
+            let best = counts.into_iter().map(|(pair, count)| Candidate { count, pair }).max_by(most_frequent);
+            let Some(best) = best.filter(|best| best.count >= min_frequency.max(1) as i64) else { break };
+            let new = 256 + merges.len() as u32;
+            merges.push(best.pair);
+            for (word, _) in &mut words {
+                let mut at = 0;
+                while at + 1 < word.len() {
+                    if (word[at], word[at + 1]) == best.pair {
+                        word.splice(at..at + 2, [new]);
+                    }
+                    at += 1;
+                }
+            }
+        }
+        merges
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn merges_are_those_of_the_definition(
+            words in prop::collection::vec(("[ab]{1,12}|[abc]{1,20}|a{1,40}|(ab){1,9}|[a-f ]{1,8}", 1..5u64), 0..20),
+            min_frequency in 0..4u64,
+        ) {
+            let mut pieces = PieceCounts::default();
+            words.iter().for_each(|(word, count)| pieces.add(word.as_bytes(), *count));
+            prop_assert_eq!(learn(&pieces, 60, min_frequency), learn_by_definition(&pieces, 60, min_frequency));
+        }
+    }
+
+    #[test]
+    fn overlapping_pairs_count_each_time() {
+        // ten times aaaa has (a, a) thirty times, more than twenty-nine times bc
+        let mut pieces = PieceCounts::default();
+        pieces.add(b"aaaa", 10);
+        pieces.add(b"bc", 29);
+        let id = |byte: u8| u32::from(byte - 33);
+        assert_eq!(learn(&pieces, 3, 0), [(id(b'a'), id(b'a')), (id(b'b'), id(b'c')), (256, 256)]);
+    }
+
+    #[test]
+    fn counts_beyond_32_bits_do_not_wrap() {
+        let mut pieces = PieceCounts::default();
+        pieces.add(b"the", 3 << 32);
+        pieces.add(b"ox", 5);
+        pieces.add(b"too", u64::MAX);
+        let id = |byte: u8| u32::from(byte - 33);
+        let first =
+            [(id(b'o'), id(b'o')), (id(b't'), 256), (id(b'h'), id(b'e')), (id(b't'), 258), (id(b'o'), id(b'x'))];
+        assert_eq!(learn(&pieces, 9, 2), first);
+    }
+
+    #[test]
+    fn a_megabyte_without_a_space_is_learned_in_linear_time() {
+        let mut state = 1u32;
+        let text: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b"etaoinshrdlucmfw"[(state >> 28) as usize].min(b"etaoinshrdlucmfw"[(state >> 22 & 15) as usize])
+        })
+        .take(1 << 20)
+        .collect();
+        let mut pieces = PieceCounts::default();
+        pieces.add(&text, 1);
+        pieces.add(&vec![b'^'; 1 << 20], 1);
+        let start = std::time::Instant::now();
+        assert_eq!(learn(&pieces, 1792, 2).len(), 1792);
+        // A scan of the piece for each merge would be 4 · 10⁹ steps.
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+    }
+
+    /// CS336's training test: 243 merges, where equal counts go to the greater pair, compared as bytes.
+    #[test]
+    fn the_reference_merges_are_learned_in_order() {
+        let shared = std::env::var_os("WORDGROVE_SHARED").map_or("../shared".into(), std::path::PathBuf::from);
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join(shared).join("data/fixtures/bpe");
+        let Ok(text) = std::fs::read_to_string(fixtures.join("corpus.en")) else {
+            eprintln!("skipped: {} is not there", fixtures.display());
+            return;
+        };
+        let expected = std::fs::read_to_string(fixtures.join("train-bpe-reference-merges.txt")).unwrap();
+        let mut pieces = PieceCounts::default();
+        for document in text.split("<|endoftext|>") {
+            Pattern::Gpt2.for_each_piece(document.as_bytes(), crate::tokens::pretokenize::LineFeed::Within, |piece| {
+                pieces.add(piece, 1);
+            });
+        }
+        let tokens: RefCell<Vec<Vec<u8>>> =
+            RefCell::new(byte_alphabet::bytes_in_order().map(|byte| vec![byte]).collect());
+        let bytes = |(a, b): Pair| {
+            let tokens = tokens.borrow();
+            (tokens[a as usize].clone(), tokens[b as usize].clone())
+        };
+        let greater_bytes =
+            |a: &Candidate, b: &Candidate| a.count.cmp(&b.count).then_with(|| bytes(a.pair).cmp(&bytes(b.pair)));
+        let limits = Limits { n_merges: 243, min_frequency: 0 };
+        let joined = |pair: Pair| {
+            let (left, right) = bytes(pair);
+            tokens.borrow_mut().push([left, right].concat());
+        };
+        let merges = learn_merges(&pieces, limits, greater_bytes, joined, &Silent).unwrap();
+        let spelled: Vec<String> = merges
+            .iter()
+            .map(|&pair| bytes(pair))
+            .map(|(left, right)| format!("{} {}", byte_alphabet::spell(&left), byte_alphabet::spell(&right)))
+            .collect();
+        assert_eq!(spelled, expected.lines().collect::<Vec<_>>());
     }
 }

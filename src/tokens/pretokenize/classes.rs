@@ -21,10 +21,13 @@ pub(crate) const NUMBER: Class = 2;
 /// `\s`, that is `\p{White_Space}`
 pub(crate) const WHITE: Class = 4;
 /// `\p{Lu}` and `\p{Lt}`: upper and title case letters
+#[cfg(test)]
 pub(crate) const UPPER: Class = 8;
 /// `\p{Ll}`: lower case letters
+#[cfg(test)]
 pub(crate) const LOWER: Class = 16;
 /// `\p{M}`: marks
+#[cfg(test)]
 pub(crate) const MARK: Class = 32;
 /// `\w` as the regex crate has it: alphabetic, marks, decimal digits, connectors, joiners
 pub(crate) const WORD: Class = 64;
@@ -46,6 +49,7 @@ pub(crate) static ASCII: [Class; 256] = {
 };
 
 /// The classes of a character.
+#[cfg(test)]
 pub(crate) fn class_of(character: char) -> Class {
     TABLE.class(character as u32)
 }
@@ -77,8 +81,7 @@ fn decode(text: &[u8], at: usize) -> Option<(u32, usize)> {
             (character >= 0x800 && !(0xD800..0xE000).contains(&character)).then_some((character, 3))
         }
         0xF0..=0xF4 => {
-            let character =
-                (first & 0x07) << 18 | continuation(1)? << 12 | continuation(2)? << 6 | continuation(3)?;
+            let character = (first & 0x07) << 18 | continuation(1)? << 12 | continuation(2)? << 6 | continuation(3)?;
             (0x1_0000..0x11_0000).contains(&character).then_some((character, 4))
         }
         _ => None,
@@ -201,7 +204,8 @@ mod tests {
                 for third in edges {
                     for fourth in edges {
                         let text = [first, second, third, fourth];
-                        let valid = (2..=4).find(|&len| std::str::from_utf8(&text[..len]).is_ok_and(|s| s.chars().count() == 1));
+                        let valid = (2..=4)
+                            .find(|&len| std::str::from_utf8(&text[..len]).is_ok_and(|s| s.chars().count() == 1));
                         assert_eq!(decode(&text, 0).map(|(_, len)| len), valid, "{text:x?}");
                     }
                 }

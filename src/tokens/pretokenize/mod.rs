@@ -4,8 +4,8 @@
 //! field are written out as scanners that look at each character once, so that there is no regex engine to blow up on
 //! a long run. Each scanner is checked against its regex.
 
-pub(crate) mod classes;
 mod class_table;
+pub(crate) mod classes;
 mod gpt2;
 
 /// How text is cut into pieces before merging.
@@ -71,9 +71,9 @@ mod tests {
 
     /// Characters at which the patterns decide something, each kind in one, two, three and four bytes where it exists.
     const ALPHABET: &[char] = &[
-        ' ', ' ', '\n', '\r', '\t', '\u{B}', '\u{85}', '\u{A0}', '\u{3000}', '\u{2028}', '\'', '\'', 's', 't', 'd', 'm', 'l',
-        'v', 'e', 'r', 'S', 'T', 'L', 'a', 'Z', 'é', 'ſ', '中', '𝒜', 'ǅ', 'ʰ', '0', '9', '²', '٣', 'Ⅷ', '𝟘', '!', '-', '_', '/',
-        '€', '\u{301}', '\u{200D}', '\u{FFFD}', '😀', '\0', '\u{1F}', '\u{7F}', 'K', 'İ',
+        ' ', ' ', '\n', '\r', '\t', '\u{B}', '\u{85}', '\u{A0}', '\u{3000}', '\u{2028}', '\'', '\'', 's', 't', 'd',
+        'm', 'l', 'v', 'e', 'r', 'S', 'T', 'L', 'a', 'Z', 'é', 'ſ', '中', '𝒜', 'ǅ', 'ʰ', '0', '9', '²', '٣', 'Ⅷ', '𝟘',
+        '!', '-', '_', '/', '€', '\u{301}', '\u{200D}', '\u{FFFD}', '😀', '\0', '\u{1F}', '\u{7F}', 'K', 'İ',
     ];
 
     fn hostile_text() -> impl Strategy<Value = String> {
