@@ -16,6 +16,7 @@ mod machine;
 mod matrix;
 mod plain;
 mod product;
+mod replica;
 mod rows;
 mod shared;
 
@@ -25,5 +26,6 @@ pub use machine::cpu;
 pub(crate) use machine::{Machine, Work, run};
 pub use matrix::Matrix;
 pub use product::row_products;
+pub(crate) use replica::Replica;
 pub use rows::{dot, row_dots};
 pub(crate) use shared::SharedMatrix;
