@@ -202,12 +202,12 @@ pub(crate) fn rows_to_write(embeddings: &Embeddings, path: &Path) -> Result<Vec<
             format!(
                 "the word '{}' (and {others} more) holds a space or a line end or is longer than {LONGEST_WORD} bytes: \
                  word2vec's files cannot carry it; write a model folder instead",
-                shortened(embeddings.name(row as usize))
+                shortened(embeddings.bytes(row as usize))
             ),
         ));
     }
     if let Some(&row) = rows.iter().find(|&&row| embeddings.row(row as usize).iter().any(|x| !x.is_finite())) {
-        let word = shortened(embeddings.name(row as usize));
+        let word = shortened(embeddings.bytes(row as usize));
         return Err(Error::format(path, format!("the vector of '{word}' has NaN or infinity: no file is written")));
     }
     Ok(rows)
@@ -217,7 +217,7 @@ pub(crate) fn rows_to_write(embeddings: &Embeddings, path: &Path) -> Result<Vec<
 pub(crate) fn written_name(embeddings: &Embeddings, row: usize) -> Cow<'_, [u8]> {
     match embeddings.tokenizer() {
         Some(tokenizer) => Cow::Owned(tokenizer.spelling(TokenId(row as u32)).into_bytes()),
-        None => Cow::Borrowed(embeddings.name(row)),
+        None => Cow::Borrowed(embeddings.bytes(row)),
     }
 }
 
