@@ -150,7 +150,7 @@ impl Embeddings {
     }
 
     /// What a row is called, uniquely: a token's [name](Tokenizer::name), or the name in the file, with bytes that are
-    /// not UTF-8 written as `\xe9`.
+    /// not UTF-8 written as `\xE9`.
     pub fn word(&self, row: usize) -> Cow<'_, str> {
         match &self.naming {
             Naming::Own(names) => printable(names.get(row)),
@@ -242,7 +242,7 @@ fn token(row: usize) -> TokenId {
     TokenId(row as u32)
 }
 
-/// Bytes as text: what is UTF-8 as it is, other bytes as `\xe9`.
+/// Bytes as text: what is UTF-8 as it is, other bytes as `\xE9`.
 pub(crate) fn printable(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -250,7 +250,7 @@ pub(crate) fn printable(bytes: &[u8]) -> Cow<'_, str> {
     let mut text = String::with_capacity(bytes.len() + 8);
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02X}")));
     }
     Cow::Owned(text)
 }
@@ -292,10 +292,10 @@ mod tests {
     #[test]
     fn a_name_that_is_not_utf8_is_shown_escaped_and_found_by_what_is_shown() {
         let embeddings = named(&[b"zee\xc3n", "zeeën".as_bytes()], &[[1.0, 0.0], [0.0, 1.0]]);
-        assert_eq!(embeddings.word(0), "zee\\xc3n");
-        assert_eq!(embeddings.row_of("zee\\xc3n"), Some(0));
+        assert_eq!(embeddings.word(0), "zee\\xC3n");
+        assert_eq!(embeddings.row_of("zee\\xC3n"), Some(0));
         assert_eq!(embeddings.row_of("zeeën"), Some(1));
-        assert_eq!(embeddings.row_of("zee\\xc3"), None);
+        assert_eq!(embeddings.row_of("zee\\xC3"), None);
         assert_eq!(embeddings.row_of("zee\\x"), None);
     }
 }
