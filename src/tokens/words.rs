@@ -27,7 +27,6 @@ pub enum WordSplit {
 
 /// How a vocabulary of words is learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct WordsConfig {
     /// Words that occur less often are left out. Default 5, as in word2vec.c.
     pub min_count: u64,

@@ -23,7 +23,6 @@ pub(crate) use pair_table::{Merge, PairTable};
 
 /// How a BPE is learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct BpeConfig {
     /// How many tokens to have in the end, the 256 bytes included; from 256 on. Default 32,000, which is customary.
     ///
