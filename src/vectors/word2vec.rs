@@ -144,15 +144,15 @@ pub(crate) fn check_room(header: Header, available: usize, smallest_row: usize) 
     Ok(())
 }
 
-/// Whether what follows the header is text: its first line is a row, or looks like one with a fault.
+/// Whether what follows the header is text: its first lines are rows, or the first looks like one with a fault.
 ///
 /// What follows the first word is either numbers in digits or the bytes of `f32`: of the bytes up to the line end, and
 /// at most `4 dim`, nearly all, or about one in sixteen, can stand in a decimal number. A few bytes may look like a
 /// number by chance, so nothing further on may be a control character, as every ninth byte of an `f32` is.
 fn is_text(body: &[u8], dim: usize) -> bool {
     let body = body.trim_ascii_start();
-    let end = body.iter().position(|&byte| byte == b'\n').unwrap_or(body.len());
-    if word2vec_text::is_row(&body[..end], dim) {
+    let mut first_lines = body.trim_ascii_end().split(|&byte| byte == b'\n').take(3);
+    if first_lines.all(|line| word2vec_text::is_row(line, dim)) {
         return true;
     }
     let is_control = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r');
