@@ -233,8 +233,7 @@ fn pairs_are_correlated_by_rank() {
 fn a_word_of_several_tokens_is_the_mean_of_their_rows_and_twins_are_no_answers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model");
-    let mut config = BpeConfig::default();
-    config.vocab_size = 275;
+    let config = BpeConfig { vocab_size: 275, ..BpeConfig::default() };
     let corpus = Corpus::from_text("mother of mother\nfather of father\n".repeat(9));
     let tokenizer = learn_bpe(&corpus, &config, &wordgrove::Silent).unwrap();
     let mut input = Matrix::zeros(tokenizer.n_tokens(), 3);
@@ -259,4 +258,55 @@ fn a_word_of_several_tokens_is_the_mean_of_their_rows_and_twins_are_no_answers()
     let father = json["results"].as_array().unwrap().iter().find(|result| result["word"] == "father").unwrap();
     assert_eq!(father["token"], "Ġfather");
     assert!(matches!(lookup(&embeddings, ""), Err(Error::UnknownWord { .. })));
+}
+
+#[test]
+fn an_explanation_is_what_the_tree_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    let config = BpeConfig { vocab_size: 275, ..BpeConfig::default() };
+    let corpus = Corpus::from_text("mother of mother\nfather of father\n".repeat(9));
+    let tokenizer = learn_bpe(&corpus, &config, &wordgrove::Silent).unwrap();
+    let n_tokens = tokenizer.n_tokens();
+    let matrix = |n_rows: usize, seed: f32| {
+        let mut matrix = Matrix::zeros(n_rows, 3);
+        for row in 0..n_rows {
+            matrix.row_mut(row).iter_mut().enumerate().for_each(|(i, x)| *x = (seed * (3 * row + i) as f32).sin());
+        }
+        matrix
+    };
+    let (input, output) = (matrix(n_tokens, 1.7), matrix(n_tokens - 1, 2.3));
+    let counts: Vec<u64> = (0..n_tokens as u64).map(|id| id % 11).collect();
+    let config = ModelConfig { dim: 3, tokens: "bpe".into(), ..ModelConfig::default() };
+    Model::save(&path, &tokenizer, &input, Some(&output), &counts, &config).unwrap();
+    let model = Model::open(&path).unwrap();
+    let explained = explain(&model, "mothers", None, 4).unwrap();
+    let names: Vec<&str> = explained.tokens.iter().map(|token| token.name.as_str()).collect();
+    assert_eq!(names, ["mother", "s"]);
+
+    let tree = wordgrove::HuffmanTree::from_counts(&counts).unwrap();
+    let bits = |id: usize, context: usize| {
+        tree.bits_of(wordgrove::TokenId(id as u32), |node| {
+            f64::from(wordgrove::math::dot(input.row(context), output.row(node as usize)))
+        })
+    };
+    for token in &explained.tokens {
+        let best = (0..n_tokens)
+            .filter(|&row| model.embeddings.is_answer(row))
+            .min_by(|&a, &b| bits(token.id, a).total_cmp(&bits(token.id, b)));
+        assert_eq!(token.contexts.len(), 4);
+        assert_eq!(token.contexts[0].word, model.embeddings.word(best.unwrap()));
+        assert_eq!(token.given, token.contexts[0].word);
+        assert!((token.bits - bits(token.id, best.unwrap())).abs() < 1e-9);
+        assert!(token.contexts.windows(2).all(|pair| pair[0].bits <= pair[1].bits));
+        let product: f64 = token.path.iter().map(|branch| branch.probability).product();
+        assert!((-product.log2() - token.bits).abs() < 1e-9, "the branches multiply to the whole");
+    }
+    let given = explain(&model, "mother", Some("father"), 0).unwrap();
+    let father = model.embeddings.row_of("father").unwrap();
+    assert!((given.tokens[0].bits - bits(given.tokens[0].id, father)).abs() < 1e-9);
+    assert!(matches!(explain(&model, "mother", Some("fathers"), 0), Err(Error::Config { .. })));
+
+    Model::save(&path, &tokenizer, &input, None, &counts, &config).unwrap();
+    assert!(explain(&Model::open(&path).unwrap(), "mother", None, 4).unwrap_err().to_string().contains("no tree"));
 }

@@ -401,8 +401,7 @@ fn c8_a_file_can_be_written_over_itself() {
 
 /// A model's parts: a small BPE and numbers that tell rows apart.
 fn grown(dim: usize) -> (Tokenizer, Matrix, Matrix, Vec<u64>, ModelConfig) {
-    let mut config = BpeConfig::default();
-    config.vocab_size = 280;
+    let config = BpeConfig { vocab_size: 280, ..BpeConfig::default() };
     let text = "mother of mother\nfather of father\n".repeat(9);
     let tokenizer = learn_bpe(&Corpus::from_text(text), &config, &Silent).unwrap();
     let n_tokens = tokenizer.n_tokens();
