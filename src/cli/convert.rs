@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use wordgrove::math::Matrix;
-use wordgrove::vectors::{Embeddings, Model, ModelConfig, write_word2vec_binary, write_word2vec_text};
-use wordgrove::{Error, Tokenizer};
+use wordgrove::Error;
+use wordgrove::vectors::{Embeddings, Model, write_word2vec_binary, write_word2vec_text};
 
 use super::failure::{Failure, Outcome};
 use super::model::ModelArguments;
@@ -70,22 +69,5 @@ fn save_model(embeddings: &Embeddings, arguments: &Arguments) -> Outcome {
     if embeddings.tokenizer().is_some() {
         return Err(Failure::Library(Error::config("to", "is 'model', but IN is a model already: copy the folder")));
     }
-    let names = (0..embeddings.n_rows()).map(|row| embeddings.name(row).to_vec()).collect();
-    let tokenizer = Tokenizer::from_words(names)?;
-    // Row 0 is the unknown word.
-    let mut input = Matrix::zeros(tokenizer.n_tokens(), embeddings.dim());
-    let first = tokenizer.n_tokens() - embeddings.n_rows();
-    for row in 0..embeddings.n_rows() {
-        input.row_mut(first + row).copy_from_slice(embeddings.row(row));
-    }
-    let config = ModelConfig {
-        wordgrove_version: env!("CARGO_PKG_VERSION").to_string(),
-        tokens: "word".to_string(),
-        dim: embeddings.dim(),
-        ..ModelConfig::default()
-    };
-    // Counts are not known. Falling numbers keep the order of the file, which in word2vec's files is by frequency.
-    let n = tokenizer.n_tokens() as u64;
-    let counts: Vec<u64> = (0..n).map(|id| if id < first as u64 { 0 } else { n - id }).collect();
-    Ok(Model::save(&arguments.output, &tokenizer, &input, None, &counts, &config)?)
+    Ok(Model::save_vectors(&arguments.output, embeddings)?)
 }

@@ -84,7 +84,7 @@ fn pieces<'a>(embeddings: &Embeddings, word: &'a str) -> Result<Vec<usize>, &'a 
 
 /// A piece as it is spelled in the tokenizer, where that tells more than its text.
 fn piece_name(embeddings: &Embeddings, row: usize) -> String {
-    embeddings.spelling(row).unwrap_or_else(|| embeddings.word(row))
+    embeddings.spelling(row).unwrap_or_else(|| embeddings.word(row).into_owned())
 }
 
 fn mean(embeddings: &Embeddings, rows: &[usize]) -> Vec<f32> {
@@ -120,7 +120,7 @@ pub fn near_spellings(embeddings: &Embeddings, word: &str) -> Vec<String> {
         .into_par_iter()
         .with_min_len(1024)
         .filter_map(|row| {
-            let name = std::str::from_utf8(embeddings.name(row)).ok()?;
+            let name = embeddings.word(row);
             // Letters take one to four bytes, so byte lengths alone rule most names out.
             if name.is_empty() || name.len() > 4 * (n_letters + furthest) || !embeddings.is_answer(row) {
                 return None;
@@ -133,5 +133,5 @@ pub fn near_spellings(embeddings: &Embeddings, word: &str) -> Vec<String> {
         .collect();
     near.sort_unstable();
     near.truncate(SUGGESTIONS);
-    near.into_iter().map(|(_, _, row)| embeddings.word(row)).collect()
+    near.into_iter().map(|(_, _, row)| embeddings.word(row).into_owned()).collect()
 }

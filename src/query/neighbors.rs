@@ -177,7 +177,7 @@ pub(crate) fn rank(
         }
     }
     let neighbor = |row: usize| Neighbor {
-        word: embeddings.word(row),
+        word: embeddings.word(row).into_owned(),
         token: embeddings.spelling(row),
         cosine: ranking.cosines[row],
         score: ranking.scores.map(|scores| scores[row]),
@@ -186,7 +186,7 @@ pub(crate) fn rank(
     let results = best.into_sorted_vec().into_iter().map(neighbor).collect();
     let place = |row: usize| {
         let before = (0..embeddings.n_rows()).filter(|&other| allowed[other] && ranking.before(other, row).is_lt());
-        Excluded { word: embeddings.word(row), cosine: ranking.cosines[row], rank: before.count() + 1 }
+        Excluded { word: embeddings.word(row).into_owned(), cosine: ranking.cosines[row], rank: before.count() + 1 }
     };
     let mut excluded: Vec<usize> = query_rows.iter().copied().filter(|&row| excludes && allowed[row]).collect();
     excluded.sort_unstable_by(|&a, &b| ranking.before(a, b));

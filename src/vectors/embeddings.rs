@@ -3,13 +3,14 @@
 //! In: a table over mapped or owned memory, and names: a file's own, or a tokenizer's. Out: the row of a word, the word
 //! of a row, lengths, counts. Who asks need not know where the table came from.
 //!
-//! # What a token is called
-//! A byte-level BPE has two tokens for many a word: ` mother` inside a sentence, `mother` at the start of a line. Both
-//! are called `mother`, and people mean the first, which is seen far more often; so [`row_of`](Embeddings::row_of)
-//! gives the first, and the second is never an answer ([`is_answer`](Embeddings::is_answer)) while the first exists.
-//! What is called `ing` and has no twin is a piece of words, and keeps its row among the answers: in scripts that don't
-//! put spaces between words all words are such tokens.
+//! # Two tokens for one word
+//! A byte-level BPE has two tokens for many a word: ` mother` inside a sentence, `mother` at the start of a line or inside
+//! a word. People mean the first, which is seen far more often; it is called `mother`, the other one `##mother` (see
+//! [`Tokenizer::name`]). The other one is never an answer ([`is_answer`](Embeddings::is_answer)): it would be the nearest
+//! neighbour of many a word without telling anything. A token that has no such twin keeps its place among the answers,
+//! for in scripts that don't put spaces between words all words are such tokens.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -148,43 +149,47 @@ impl Embeddings {
         }
     }
 
-    /// The bytes of a row's name; for a token, its text without the space that it begins with.
-    pub fn name(&self, row: usize) -> &[u8] {
+    /// What a row is called, uniquely: a token's [name](Tokenizer::name), or the name in the file, with bytes that are
+    /// not UTF-8 written as `\xE9`.
+    pub fn word(&self, row: usize) -> Cow<'_, str> {
         match &self.naming {
-            Naming::Own(names) => names.get(row),
-            Naming::Tokens(tokenizer) => match tokenizer.bytes(token(row)) {
-                [b' ', text @ ..] if !text.is_empty() => text,
-                bytes => bytes,
-            },
+            Naming::Own(names) => printable(names.get(row)),
+            Naming::Tokens(tokenizer) => tokenizer.name(token(row)),
         }
     }
 
-    /// The name of a row for people: [`name`](Embeddings::name), with bytes that are not UTF-8 written as `\xe9`.
-    pub fn word(&self, row: usize) -> String {
-        printable(self.name(row))
+    /// The bytes that a row stands for: those of its name in the file, or of its token.
+    pub fn bytes(&self, row: usize) -> &[u8] {
+        match &self.naming {
+            Naming::Own(names) => names.get(row),
+            Naming::Tokens(tokenizer) => tokenizer.bytes(token(row)),
+        }
     }
 
     /// The spelling of a row's token in `tokenizer.json`, where it differs from what the row is called: `Ġmother`.
     pub fn spelling(&self, row: usize) -> Option<String> {
         let spelling = self.tokenizer()?.spelling(token(row));
-        (spelling.as_bytes() != self.name(row)).then_some(spelling)
+        (spelling != self.word(row)).then_some(spelling)
     }
 
     /// The row of a word that is one row as a whole.
     ///
-    /// With a tokenizer that is the token that the word becomes inside a sentence, else the one that it becomes on its
-    /// own, else the one spelled just so.
+    /// With a tokenizer that is the token that the word becomes inside a sentence, else the one of that name, else the
+    /// one of that spelling.
     pub fn row_of(&self, word: &str) -> Option<usize> {
         match &self.naming {
             Naming::Own(names) => names.find(word.as_bytes()).or_else(|| names.find(&escaped_bytes(word)?)),
             Naming::Tokens(tokenizer) => {
-                let whole = |ids: Vec<TokenId>| match ids[..] {
-                    [id] if !tokenizer.is_special(id) => Some(id.index()),
+                let in_a_sentence = match tokenizer.encode_word(word)[..] {
+                    [id] => Some(id),
                     _ => None,
                 };
-                whole(tokenizer.encode_word(word))
-                    .or_else(|| whole(tokenizer.encode(word.as_bytes())))
-                    .or_else(|| whole(tokenizer.id_of_spelling(word).into_iter().collect()))
+                let is_text = |id: &TokenId| !tokenizer.is_special(*id);
+                in_a_sentence
+                    .filter(is_text)
+                    .or_else(|| tokenizer.id_of_name(word).filter(is_text))
+                    .or_else(|| tokenizer.id_of_spelling(word).filter(is_text))
+                    .map(TokenId::index)
             }
         }
     }
@@ -200,8 +205,8 @@ impl Embeddings {
         })
     }
 
-    /// Whether a row may be the answer to a question: it has a direction, stands for text, and is not the second token
-    /// of the same name (see the [module](self)).
+    /// Whether a row may be the answer to a question: it has a direction, stands for text, and is not the lesser
+    /// of two tokens for one word (see the [module](self)).
     pub fn is_answer(&self, row: usize) -> bool {
         self.answers.get_or_init(|| self.find_answers())[row]
     }
@@ -211,19 +216,14 @@ impl Embeddings {
         let Naming::Tokens(tokenizer) = &self.naming else {
             return (0..self.n_rows()).map(has_direction).collect();
         };
-        let begins_with_space = |row: usize| matches!(tokenizer.bytes(token(row)), [b' ', _, ..]);
-        // Whole words are never spelled with a space, so a tokenizer of words has no twins to look for.
-        let has_twins = (0..self.n_rows()).any(begins_with_space);
-        let is_second = |row: usize| {
-            has_twins
-                && !begins_with_space(row)
-                && std::str::from_utf8(tokenizer.bytes(token(row)))
-                    .is_ok_and(|text| matches!(tokenizer.encode_word(text)[..], [id] if id.index() != row))
+        let is_second = |row: usize| match std::str::from_utf8(tokenizer.bytes(token(row))) {
+            Ok(text) if !tokenizer.is_words() && !text.starts_with(' ') => {
+                tokenizer.id_of_name(text).is_some_and(|id| id.index() != row)
+            }
+            _ => false,
         };
-        (0..self.n_rows())
-            .into_par_iter()
-            .map(|row| has_direction(row) && !tokenizer.is_special(token(row)) && !is_second(row))
-            .collect()
+        let is_answer = |row: usize| has_direction(row) && !tokenizer.is_special(token(row)) && !is_second(row);
+        (0..self.n_rows()).into_par_iter().with_min_len(1024).map(is_answer).collect()
     }
 
     /// The rows from the most to the least frequent token; rows whose counts are unknown keep their order, which in
@@ -242,17 +242,17 @@ fn token(row: usize) -> TokenId {
     TokenId(row as u32)
 }
 
-/// Bytes as text: what is UTF-8 as it is, other bytes as `\xe9`.
-pub(crate) fn printable(bytes: &[u8]) -> String {
+/// Bytes as text: what is UTF-8 as it is, other bytes as `\xE9`.
+pub(crate) fn printable(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        return text.to_string();
+        return Cow::Borrowed(text);
     }
     let mut text = String::with_capacity(bytes.len() + 8);
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02X}")));
     }
-    text
+    Cow::Owned(text)
 }
 
 /// The bytes that [`printable`] wrote as `text`; `None` when it holds no `\x..`.
@@ -292,10 +292,10 @@ mod tests {
     #[test]
     fn a_name_that_is_not_utf8_is_shown_escaped_and_found_by_what_is_shown() {
         let embeddings = named(&[b"zee\xc3n", "zeeën".as_bytes()], &[[1.0, 0.0], [0.0, 1.0]]);
-        assert_eq!(embeddings.word(0), "zee\\xc3n");
-        assert_eq!(embeddings.row_of("zee\\xc3n"), Some(0));
+        assert_eq!(embeddings.word(0), "zee\\xC3n");
+        assert_eq!(embeddings.row_of("zee\\xC3n"), Some(0));
         assert_eq!(embeddings.row_of("zeeën"), Some(1));
-        assert_eq!(embeddings.row_of("zee\\xc3"), None);
+        assert_eq!(embeddings.row_of("zee\\xC3"), None);
         assert_eq!(embeddings.row_of("zee\\x"), None);
     }
 }

@@ -8,6 +8,7 @@ mod embeddings;
 mod model;
 mod names;
 mod open;
+mod tensors;
 mod word2vec;
 mod word2vec_binary;
 mod word2vec_text;

@@ -15,18 +15,13 @@
 //! model2vec and sentence-transformers load the folder as a static embedding: a text is the mean of its tokens' rows.
 //! Counts are signed because PyTorch has little use for unsigned 64-bit numbers. A folder that model2vec wrote opens as
 //! well; then there are no counts, nodes or settings.
-//!
-//! A safetensors file is eight bytes with the length n of the header, n bytes of JSON that gives each tensor's type,
-//! shape and place, and the numbers, little-endian and without gaps.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use byteorder::{ByteOrder, LittleEndian};
-use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -38,6 +33,7 @@ use crate::progress::EpochReport;
 use crate::tokens::Tokenizer;
 use crate::vectors::destination::{self, NewFolder};
 use crate::vectors::embeddings::{Embeddings, Rows};
+use crate::vectors::tensors::{Table, Tensors, read_tensors, write_tensors};
 
 const TENSORS: &str = "model.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
@@ -177,27 +173,63 @@ impl Model {
         counts: &[u64],
         config: &ModelConfig,
     ) -> Result<()> {
-        assert_eq!(input.n_rows(), tokenizer.n_tokens());
         assert_eq!(input.n_rows(), counts.len());
         assert_eq!(input.dim(), config.dim);
         if let Some(output) = output {
             assert_eq!((output.n_rows() + 1, output.dim()), (input.n_rows(), input.dim()));
         }
-        may_replace(path)?;
-        let folder = NewFolder::beside(path)?;
-        let write = |name: &str, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>| -> Result<String> {
-            write_flushed(&folder.path().join(name), contents).map_err(Error::io(path.join(name)))
+        let input_row = |row| input.row(row);
+        let output_row = |row| output.expect("asked for its own rows only").row(row);
+        let tensors = Tensors {
+            counts: Some(counts),
+            embeddings: Table { n_rows: input.n_rows(), dim: input.dim(), row: &input_row },
+            nodes: output.map(|output| Table { n_rows: output.n_rows(), dim: output.dim(), row: &output_row }),
         };
-        let json = |value: &Value| serde_json::to_vec_pretty(value).map_err(io::Error::from);
-        let checksums = BTreeMap::from([
-            (TENSORS, write(TENSORS, &|out| write_tensors(out, input, output, counts))?),
-            (TOKENIZER, write(TOKENIZER, &|out| out.write_all(tokenizer.to_json().as_bytes()))?),
-            (TOKENIZER_CONFIG, write(TOKENIZER_CONFIG, &|out| out.write_all(&json(&tokenizer_config())?))?),
-            (MODULES, write(MODULES, &|out| out.write_all(&json(&modules())?))?),
-        ]);
-        write(CONFIG, &|out| out.write_all(&json(&full_config(config, &checksums)?)?))?;
-        folder.put_in_place(may_replace)
+        write_folder(path, tokenizer, &tensors, config)
     }
+
+    /// Writes vectors from elsewhere as a model folder, with a tokenizer of their words; there are no nodes.
+    ///
+    /// # Errors
+    /// As [`save`](Model::save).
+    pub fn save_vectors(path: &Path, embeddings: &Embeddings) -> Result<()> {
+        let (n_rows, dim) = (embeddings.n_rows(), embeddings.dim());
+        let tokenizer = match embeddings.tokenizer() {
+            Some(tokenizer) => Cow::Borrowed(tokenizer),
+            None => {
+                let words = (0..n_rows).map(|row| embeddings.bytes(row).to_vec());
+                Cow::Owned(Tokenizer::from_words(words.collect())?)
+            }
+        };
+        let config = ModelConfig {
+            wordgrove_version: env!("CARGO_PKG_VERSION").to_string(),
+            tokens: if tokenizer.is_words() { "word" } else { "bpe" }.to_string(),
+            dim,
+            ..ModelConfig::default()
+        };
+        let row = |row| embeddings.row(row);
+        let tensors =
+            Tensors { counts: embeddings.counts(), embeddings: Table { n_rows, dim, row: &row }, nodes: None };
+        write_folder(path, &tokenizer, &tensors, &config)
+    }
+}
+
+fn write_folder(path: &Path, tokenizer: &Tokenizer, tensors: &Tensors<'_>, config: &ModelConfig) -> Result<()> {
+    assert_eq!(tensors.embeddings.n_rows, tokenizer.n_tokens());
+    may_replace(path)?;
+    let folder = NewFolder::beside(path)?;
+    let write = |name: &str, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>| -> Result<String> {
+        write_flushed(&folder.path().join(name), contents).map_err(Error::io(path.join(name)))
+    };
+    let json = |value: &Value| serde_json::to_vec_pretty(value).map_err(io::Error::from);
+    let checksums = BTreeMap::from([
+        (TENSORS, write(TENSORS, &|out| write_tensors(out, tensors))?),
+        (TOKENIZER, write(TOKENIZER, &|out| out.write_all(tokenizer.to_json().as_bytes()))?),
+        (TOKENIZER_CONFIG, write(TOKENIZER_CONFIG, &|out| out.write_all(&json(&tokenizer_config())?))?),
+        (MODULES, write(MODULES, &|out| out.write_all(&json(&modules())?))?),
+    ]);
+    write(CONFIG, &|out| out.write_all(&json(&full_config(config, &checksums)?)?))?;
+    folder.put_in_place(may_replace)
 }
 
 /// Nothing at `path`, an empty folder, or a model and nothing else: anything else would be lost.
@@ -229,60 +261,6 @@ fn missing(path: &Path) -> Error {
         return Error::format(path, format!("is not there, because {advice}"));
     }
     Error::Io { path: path.to_path_buf(), source: io::ErrorKind::NotFound.into() }
-}
-
-/// What `model.safetensors` holds.
-struct Contents {
-    embeddings: Rows,
-    nodes: Option<Rows>,
-    counts: Option<Vec<u64>>,
-}
-
-fn read_tensors(bytes: &FileBytes, n_tokens: usize) -> Result<Contents, String> {
-    // The crate checks the length of the header and that tensors fill the file without gaps or overlap.
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let place = |data: &[u8]| -> Range<usize> {
-        let start = data.as_ptr() as usize - bytes.as_ptr() as usize;
-        start..start + data.len()
-    };
-    let matrix = |name: &str| -> Result<Option<Rows>, String> {
-        let Ok(tensor) = tensors.tensor(name) else { return Ok(None) };
-        let [n_rows, dim @ (1..)] = *tensor.shape() else {
-            return Err(format!("'{name}' has shape {:?}, expected rows and numbers per row", tensor.shape()));
-        };
-        if tensor.dtype() != Dtype::F32 {
-            return Err(format!("'{name}' is of type {}, expected F32: convert it", tensor.dtype()));
-        }
-        Ok(Some(Rows::from_file(bytes, place(tensor.data()), n_rows, dim)))
-    };
-    let Some(embeddings) = matrix("embeddings")? else {
-        let names = tensors.names().join("', '");
-        return Err(format!("has no tensor 'embeddings' but '{names}': not a model of word vectors"));
-    };
-    if embeddings.n_rows() != n_tokens {
-        return Err(format!("'embeddings' has {} rows, {TOKENIZER} has {n_tokens} tokens", embeddings.n_rows()));
-    }
-    let nodes = matrix("nodes")?;
-    if let Some(nodes) = &nodes
-        && (nodes.n_rows() + 1, nodes.dim()) != (n_tokens, embeddings.dim())
-    {
-        let (found, wanted) = ([nodes.n_rows(), nodes.dim()], [n_tokens.saturating_sub(1), embeddings.dim()]);
-        return Err(format!("'nodes' has shape {found:?}, 'embeddings' calls for {wanted:?}"));
-    }
-    let counts = match tensors.tensor("counts") {
-        Err(_) => None,
-        Ok(tensor) if tensor.shape() != [n_tokens] || !matches!(tensor.dtype(), Dtype::I64 | Dtype::U64) => {
-            let (dtype, shape) = (tensor.dtype(), tensor.shape());
-            return Err(format!("'counts' is {dtype} {shape:?}, expected I64 [{n_tokens}]"));
-        }
-        Ok(tensor) => {
-            let mut counts = vec![0; n_tokens];
-            LittleEndian::read_i64_into(tensor.data(), &mut counts);
-            let counts: Result<Vec<u64>, _> = counts.into_iter().map(u64::try_from).collect();
-            Some(counts.map_err(|_| "'counts' holds a negative number".to_string())?)
-        }
-    };
-    Ok(Contents { embeddings, nodes, counts })
 }
 
 /// What `config.json` holds of ours: how the model was made, and the checksums of the other files.
@@ -332,45 +310,6 @@ fn modules() -> Value {
     ])
 }
 
-fn write_tensors(out: &mut dyn Write, input: &Matrix, output: Option<&Matrix>, counts: &[u64]) -> io::Result<()> {
-    // The counts stand first: they need eight-byte places, and the rest stays in step with four.
-    let mut tensors = Map::new();
-    let mut end = 0;
-    let mut add = |name: &str, dtype: &str, shape: &[usize], size_bytes: usize| {
-        let tensor = json!({ "dtype": dtype, "shape": shape, "data_offsets": [end, end + size_bytes] });
-        end += size_bytes;
-        tensors.insert(name.to_string(), tensor);
-    };
-    add("counts", "I64", &[counts.len()], 8 * counts.len());
-    let matrices = [("embeddings", Some(input)), ("nodes", output)];
-    for (name, matrix) in matrices {
-        if let Some(matrix) = matrix {
-            add(name, "F32", &[matrix.n_rows(), matrix.dim()], 4 * matrix.n_rows() * matrix.dim());
-        }
-    }
-    // Older versions of transformers refuse a file that doesn't say so.
-    tensors.insert("__metadata__".to_string(), json!({ "format": "pt" }));
-    let mut header = serde_json::to_vec(&tensors)?;
-    // Spaces up to a multiple of 64 bytes, so that a mapped file has its numbers where they can be used in place.
-    header.resize((8 + header.len()).next_multiple_of(64) - 8, b' ');
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(&header)?;
-
-    for &count in counts {
-        let count = i64::try_from(count).map_err(|_| io::Error::other(format!("a count of {count} is too large")))?;
-        out.write_all(&count.to_le_bytes())?;
-    }
-    for (_, matrix) in matrices {
-        let Some(matrix) = matrix else { continue };
-        let mut bytes = vec![0; 4 * matrix.dim()];
-        for row in 0..matrix.n_rows() {
-            LittleEndian::write_f32_into(matrix.row(row), &mut bytes);
-            out.write_all(&bytes)?;
-        }
-    }
-    Ok(())
-}
-
 /// Writes a file and flushes it to the disk; returns the SHA-256 of its bytes.
 fn write_flushed(path: &Path, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<String> {
     let mut out = BufWriter::with_capacity(1 << 18, Hashed { file: File::create_new(path)?, hash: Sha256::new() });
@@ -400,79 +339,4 @@ impl Write for Hashed {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn matrix(n_rows: usize, dim: usize) -> Matrix {
-        let mut matrix = Matrix::zeros(n_rows, dim);
-        for row in 0..n_rows {
-            matrix.row_mut(row).iter_mut().enumerate().for_each(|(i, x)| *x = (row * dim + i) as f32 / 7.0);
-        }
-        matrix
-    }
-
-    fn tensors() -> Vec<u8> {
-        let mut bytes = Vec::new();
-        write_tensors(&mut bytes, &matrix(3, 5), Some(&matrix(2, 5)), &[9, 4, 0]).unwrap();
-        bytes
-    }
-
-    #[test]
-    fn tensors_read_back_as_they_were() {
-        let contents = read_tensors(&FileBytes::from(tensors()), 3).unwrap();
-        assert_eq!(contents.counts, Some(vec![9, 4, 0]));
-        let nodes = contents.nodes.unwrap();
-        for (rows, original) in [(&contents.embeddings, matrix(3, 5)), (&nodes, matrix(2, 5))] {
-            assert_eq!((rows.n_rows(), rows.dim()), (original.n_rows(), original.dim()));
-            (0..rows.n_rows()).for_each(|row| assert_eq!(rows.row(row), original.row(row)));
-        }
-    }
-
-    #[test]
-    fn every_prefix_is_an_error() {
-        let bytes = tensors();
-        for end in 0..bytes.len() {
-            assert!(read_tensors(&FileBytes::from(bytes[..end].to_vec()), 3).is_err(), "{end} bytes");
-        }
-    }
-
-    fn with_header(header: &str, data: usize) -> FileBytes {
-        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-        bytes.extend_from_slice(header.as_bytes());
-        bytes.resize(bytes.len() + data, 0);
-        FileBytes::from(bytes)
-    }
-
-    #[test]
-    fn every_lie_of_a_header_is_an_error_that_says_so() {
-        let tensor = |name: &str, dtype: &str, shape: &str, from: usize, to: usize| {
-            format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{from},{to}]}}"#)
-        };
-        let good = tensor("embeddings", "F32", "[2,1]", 0, 8);
-        let cases = [
-            (tensor("embedding.weight", "F32", "[2,1]", 0, 8), 8, "no tensor 'embeddings'"),
-            (tensor("embeddings", "F16", "[2,2]", 0, 8), 8, "F16"),
-            (tensor("embeddings", "F32", "[2]", 0, 8), 8, "shape [2]"),
-            (tensor("embeddings", "F32", "[3,1]", 0, 12), 12, "3 rows"),
-            (tensor("embeddings", "F32", "[2,0]", 0, 0), 0, "shape [2, 0]"),
-            (tensor("embeddings", "F32", "[2,99999999999999]", 0, 8), 8, ""),
-            (tensor("embeddings", "F32", "[18446744073709551615,18446744073709551615]", 0, 8), 8, ""),
-            (tensor("embeddings", "F32", "[2,1]", 4, 12), 12, ""),
-            (format!("{good},{}", tensor("nodes", "F32", "[2,1]", 8, 16)), 16, "'nodes'"),
-            (format!("{good},{}", tensor("nodes", "F32", "[1,1]", 4, 8)), 8, ""),
-            (format!("{good},{}", tensor("counts", "F32", "[2]", 8, 16)), 16, "'counts'"),
-            (format!("{good},{}", tensor("counts", "I64", "[1]", 8, 16)), 16, "'counts'"),
-            (good.clone(), 12, ""),
-        ];
-        for (header, data, wanted) in cases {
-            let error = read_tensors(&with_header(&format!("{{{header}}}"), data), 2).err();
-            assert!(error.as_ref().is_some_and(|error| error.contains(wanted)), "{header}: {error:?}");
-        }
-        assert!(read_tensors(&with_header(&format!("{{{good}}}"), 8), 2).is_ok(), "the good one is good");
-        assert!(read_tensors(&with_header(&"[".repeat(100_000), 8), 2).is_err(), "deep JSON");
-        assert!(read_tensors(&FileBytes::from(vec![0xff_u8; 64]), 2).is_err(), "a header of 2^64 bytes");
-    }
 }

@@ -144,15 +144,20 @@ pub(crate) fn check_room(header: Header, available: usize, smallest_row: usize) 
     Ok(())
 }
 
-/// Whether what follows the header is text: its first line is a row, or looks like one with a fault.
+/// Whether what follows the header is text: its first lines are rows, or the first looks like one with a fault.
 ///
 /// What follows the first word is either numbers in digits or the bytes of `f32`: of the bytes up to the line end, and
-/// at most `4 dim`, nearly all, or about one in sixteen, can stand in a decimal number.
+/// at most `4 dim`, nearly all, or about one in sixteen, can stand in a decimal number. A few bytes may look like a
+/// number by chance, so nothing further on may be a control character, as every ninth byte of an `f32` is.
 fn is_text(body: &[u8], dim: usize) -> bool {
     let body = body.trim_ascii_start();
-    let end = body.iter().position(|&byte| byte == b'\n').unwrap_or(body.len());
-    if word2vec_text::is_row(&body[..end], dim) {
+    let mut first_lines = body.trim_ascii_end().split(|&byte| byte == b'\n').take(3);
+    if first_lines.all(|line| word2vec_text::is_row(line, dim)) {
         return true;
+    }
+    let is_control = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r');
+    if body.iter().take(1 << 12).any(is_control) {
+        return false;
     }
     let Some(space) = body.iter().take(LONGEST_WORD).position(|&byte| byte == b' ') else {
         return false;
@@ -202,12 +207,12 @@ pub(crate) fn rows_to_write(embeddings: &Embeddings, path: &Path) -> Result<Vec<
             format!(
                 "the word '{}' (and {others} more) holds a space or a line end or is longer than {LONGEST_WORD} bytes: \
                  word2vec's files cannot carry it; write a model folder instead",
-                shortened(embeddings.name(row as usize))
+                shortened(embeddings.bytes(row as usize))
             ),
         ));
     }
     if let Some(&row) = rows.iter().find(|&&row| embeddings.row(row as usize).iter().any(|x| !x.is_finite())) {
-        let word = shortened(embeddings.name(row as usize));
+        let word = shortened(embeddings.bytes(row as usize));
         return Err(Error::format(path, format!("the vector of '{word}' has NaN or infinity: no file is written")));
     }
     Ok(rows)
@@ -217,7 +222,7 @@ pub(crate) fn rows_to_write(embeddings: &Embeddings, path: &Path) -> Result<Vec<
 pub(crate) fn written_name(embeddings: &Embeddings, row: usize) -> Cow<'_, [u8]> {
     match embeddings.tokenizer() {
         Some(tokenizer) => Cow::Owned(tokenizer.spelling(TokenId(row as u32)).into_bytes()),
-        None => Cow::Borrowed(embeddings.name(row)),
+        None => Cow::Borrowed(embeddings.bytes(row)),
     }
 }
 
