@@ -5,6 +5,9 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
+/// So many bytes are copied at once.
+const OVER: usize = 16;
+
 /// Byte strings, numbered from 0 in the order they came, all in one stretch of memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TokenTable {
@@ -24,6 +27,36 @@ impl TokenTable {
     #[inline]
     pub(crate) fn get(&self, number: usize) -> &[u8] {
         get(&self.bytes, &self.ends, number)
+    }
+
+    /// The strings of these numbers, one after the other; the error is the place of the first number that there is not.
+    pub(crate) fn join(&self, numbers: impl Iterator<Item = usize> + Clone) -> Result<Vec<u8>, usize> {
+        let mut len = 0;
+        for (place, number) in numbers.clone().enumerate() {
+            if number >= self.len() {
+                return Err(place);
+            }
+            len += self.get(number).len();
+        }
+        // Nearly all strings are short, and copying a fixed length is quicker than copying theirs: what is copied too
+        // much is written over by the next.
+        let mut joined = vec![0; len + OVER];
+        let mut at = 0;
+        for number in numbers {
+            let (start, end) = self.span(number);
+            match self.bytes.get(start..start + OVER) {
+                Some(bytes) if end - start <= OVER => joined[at..at + OVER].copy_from_slice(bytes),
+                _ => joined[at..at + end - start].copy_from_slice(&self.bytes[start..end]),
+            }
+            at += end - start;
+        }
+        joined.truncate(len);
+        Ok(joined)
+    }
+
+    #[inline]
+    fn span(&self, number: usize) -> (usize, usize) {
+        (if number == 0 { 0 } else { self.ends[number - 1] }, self.ends[number])
     }
 
     /// The number of a string.
@@ -88,5 +121,11 @@ mod tests {
         assert_eq!((table.find(b"w7"), table.get(1000)), (Some(7), &b"w7"[..]));
         assert_eq!(table.find_or_add(b""), 1001);
         assert_eq!(table.iter().count(), 1002);
+        table.push(&[7; 40]);
+        let numbers = [999, 1001, 1002, 0, 1002, 5];
+        let expected = [&b"w999"[..], b"", &[7; 40], b"w0", &[7; 40], b"w5"].concat();
+        assert_eq!(table.join(numbers.into_iter()).unwrap(), expected);
+        assert_eq!(table.join([3, 1003, 2000].into_iter()), Err(1));
+        assert_eq!(table.join([].into_iter()).unwrap(), b"");
     }
 }

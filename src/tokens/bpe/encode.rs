@@ -32,14 +32,17 @@ pub(crate) struct Workspace {
     long: LongPiece,
 }
 
+/// So many pieces are looked up at a time: enough for the memory to answer while the next are asked for.
+const LOOKED_UP: usize = 64;
+
 impl Merger {
     /// Appends the ids of `text` to `ids`.
     pub(crate) fn encode(&self, pattern: Pattern, text: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
         let mut start = 0;
-        pattern.for_each_piece(text, LineFeed::Within, |piece| {
-            let end = start + piece.len();
-            self.encode_at(text, start, end, workspace, ids);
-            start = end;
+        pattern.for_each_batch(text, LineFeed::Within, |ends| {
+            for ends in ends.chunks(LOOKED_UP) {
+                start = self.encode_batch(text, start, ends, workspace, ids);
+            }
         });
     }
 
@@ -54,40 +57,77 @@ impl Merger {
         ends: &mut Vec<usize>,
     ) {
         let mut start = 0;
-        pattern.for_each_piece(text, LineFeed::Ends, |piece| {
-            let end = start + piece.len();
-            // With lines cut apart a line feed is always the last byte of a piece of white space, and that white space
-            // is one piece with or without it.
-            if let Some(rest) = piece.strip_suffix(b"\n") {
-                let rest = rest.strip_suffix(b"\r").unwrap_or(rest);
-                self.encode_at(text, start, start + rest.len(), workspace, ids);
-                ends.push(ids.len());
-            } else {
-                self.encode_at(text, start, end, workspace, ids);
+        pattern.for_each_batch(text, LineFeed::Ends, |piece_ends| {
+            let mut rest = piece_ends;
+            while !rest.is_empty() {
+                // With lines cut apart a line feed is always the last byte of a piece of white space, and that white
+                // space is one piece with or without it.
+                let n = rest.iter().take(LOOKED_UP).position(|&end| text[end - 1] == b'\n');
+                let (batch, behind) = rest.split_at(n.unwrap_or(rest.len().min(LOOKED_UP)));
+                start = self.encode_batch(text, start, batch, workspace, ids);
+                rest = behind;
+                if n.is_some()
+                    && let Some((&end, behind)) = rest.split_first()
+                {
+                    let white = &text[start..end - 1];
+                    let white = white.strip_suffix(b"\r").unwrap_or(white);
+                    self.encode_batch(text, start, &[start + white.len()], workspace, ids);
+                    ends.push(ids.len());
+                    start = end;
+                    rest = behind;
+                }
             }
-            start = end;
         });
     }
 
-    #[inline]
-    fn encode_at(&self, text: &[u8], start: usize, end: usize, workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
-        match end - start {
+    /// Appends the ids of the pieces between `start` and each of the at most 64 `ends`; returns the last end.
+    fn encode_batch(
+        &self,
+        text: &[u8],
+        start: usize,
+        ends: &[usize],
+        workspace: &mut Workspace,
+        ids: &mut Vec<TokenId>,
+    ) -> usize {
+        let mut asked = [(0, 0); LOOKED_UP];
+        let mut first = start;
+        for (&end, asked) in ends.iter().zip(&mut asked) {
+            if (1..=MAX_SHORT).contains(&(end - first)) {
+                let key = short_key(text, first, end);
+                *asked = (key, workspace.cache.place(key));
+            }
+            first = end;
+        }
+        let mut first = start;
+        for (&end, &(key, place)) in ends.iter().zip(&asked) {
+            if key == 0 {
+                self.encode_long(&text[first..end], workspace, ids);
+            } else if !workspace.cache.get(key, place, ids) {
+                let known = ids.len();
+                self.merge_searching(&text[first..end], ids);
+                workspace.cache.put(key, &ids[known..]);
+            }
+            first = end;
+        }
+        first
+    }
+
+    /// Appends the ids of a piece that is too long for a key, or of none.
+    fn encode_long(&self, piece: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
+        match piece.len() {
             0 => {}
-            1 => ids.push(TokenId(self.id_of_byte[text[start] as usize])),
-            2..=MAX_SHORT => {
-                let key = short_key(text, start, end);
-                if !workspace.cache.get(key, ids) {
-                    let first = ids.len();
-                    self.merge_searching(&text[start..end], ids);
-                    workspace.cache.put(key, &ids[first..]);
+            ..=MAX_SEARCHED => {
+                if !workspace.cache.get_long(piece, ids) {
+                    let known = ids.len();
+                    self.merge_searching(piece, ids);
+                    workspace.cache.put_long(piece, &ids[known..]);
                 }
             }
-            _ if end - start <= MAX_SEARCHED => self.merge_searching(&text[start..end], ids),
-            _ => self.merge_with_heap(&text[start..end], &mut workspace.long, ids),
+            _ => self.merge_with_heap(piece, &mut workspace.long, ids),
         }
     }
 
-    /// Merges a piece of 2 to 64 bytes.
+    /// Merges a piece of 1 to 64 bytes.
     fn merge_searching(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
         let mut tokens = [0u32; MAX_SEARCHED];
         // `ranks[i]` is that of the pair of tokens i and i + 1.
