@@ -12,7 +12,7 @@ use crate::math::prefetch;
 use crate::tokens::TokenId;
 
 /// So many ids fit into a slot.
-const MAX_INLINE: usize = 3;
+pub(crate) const MAX_INLINE: usize = 3;
 
 /// 2¹⁸ slots of 32 bytes: 8 MiB a worker, room for the different pieces of about 50 MB of English.
 const MAX_SLOTS: usize = 1 << 18;
@@ -62,29 +62,19 @@ impl PieceCache {
         place
     }
 
-    /// Appends the ids of the piece; false if it is not here. A place of before a [`put`](PieceCache::put) may make it
-    /// miss what is here.
+    /// The ids of the piece and how many there are; of more than three, [`more`](PieceCache::more) knows them. A place of
+    /// before a [`put`](PieceCache::put) may make it miss what is here. Key 0 is never here.
     #[inline]
-    pub(crate) fn get(&self, key: u128, place: Place, ids: &mut Vec<TokenId>) -> bool {
-        let Some(slots) = self.slots.get(place..place + 2) else { return false };
-        let slot = if slots[0].key == key {
-            &slots[0]
-        } else if slots[1].key == key {
-            &slots[1]
-        } else {
-            return false;
-        };
-        let n = slot.n as usize;
-        if n <= MAX_INLINE {
-            // Copying a fixed length is quicker than copying n.
-            let len = ids.len() + n;
-            ids.extend_from_slice(&slot.ids);
-            ids.truncate(len);
-        } else {
-            let first = slot.ids[0].index();
-            ids.extend_from_slice(&self.more[first..first + n]);
-        }
-        true
+    pub(crate) fn get(&self, key: u128, place: Place) -> Option<(&[TokenId; MAX_INLINE], usize)> {
+        let slots = self.slots.get(place..place + 2)?;
+        // Chosen without a branch, which would be guessed wrong too often.
+        let slot = &slots[usize::from(slots[1].key == key)];
+        (slot.key == key && key != 0).then_some((&slot.ids, slot.n as usize))
+    }
+
+    /// The ids of a piece that has more than three.
+    pub(crate) fn more(&self, ids: &[TokenId; MAX_INLINE], n: usize) -> &[TokenId] {
+        &self.more[ids[0].index()..][..n]
     }
 
     /// Keeps the ids of a piece.
@@ -176,8 +166,8 @@ mod tests {
         assert!(cache.more.len() <= MAX_MORE && cache.long.len() < MAX_LONG_BYTES / 60 + 2);
         let mut n_found = 0;
         for number in 0..600_000 {
-            let mut ids = Vec::new();
-            if cache.get(key(number), cache.place(key(number)), &mut ids) {
+            if let Some((ids, n)) = cache.get(key(number), cache.place(key(number))) {
+                let ids = if n <= MAX_INLINE { &ids[..n] } else { cache.more(ids, n) };
                 assert_eq!(ids, ids_of(number));
                 n_found += 1;
             }
@@ -188,7 +178,7 @@ mod tests {
             }
         }
         assert!(n_found > 1000, "only {n_found} found");
-        assert!(cache.get(key(599_998), cache.place(key(599_998)), &mut Vec::new()), "the last is there");
+        assert!(cache.get(key(599_998), cache.place(key(599_998))).is_some(), "the last is there");
         assert!(cache.get_long(&long(599_999), &mut Vec::new()), "the last is there");
     }
 }

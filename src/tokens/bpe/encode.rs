@@ -6,7 +6,7 @@
 
 use binary_heap_plus::BinaryHeap;
 
-use super::cache::PieceCache;
+use super::cache::{MAX_INLINE, PieceCache, Place};
 use super::count::{MAX_SHORT, short_key};
 use super::pair_table::PairTable;
 use crate::tokens::TokenId;
@@ -26,10 +26,18 @@ pub(crate) struct Merger {
 }
 
 /// One worker's memory: what it has seen, and room to merge in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Workspace {
     cache: PieceCache,
+    /// The pieces being looked up: their keys, 0 for those without, and places in the cache.
+    asked: [(u128, Place); LOOKED_UP],
     long: LongPiece,
+}
+
+impl Default for Workspace {
+    fn default() -> Workspace {
+        Workspace { cache: PieceCache::default(), asked: [(0, 0); LOOKED_UP], long: LongPiece::default() }
+    }
 }
 
 /// So many pieces are looked up at a time: enough for the memory to answer while the next are asked for.
@@ -89,26 +97,44 @@ impl Merger {
         workspace: &mut Workspace,
         ids: &mut Vec<TokenId>,
     ) -> usize {
-        let mut asked = [(0, 0); LOOKED_UP];
         let mut first = start;
-        for (&end, asked) in ends.iter().zip(&mut asked) {
-            if (1..=MAX_SHORT).contains(&(end - first)) {
+        for (&end, asked) in ends.iter().zip(&mut workspace.asked) {
+            *asked = if (1..=MAX_SHORT).contains(&(end - first)) {
                 let key = short_key(text, first, end);
-                *asked = (key, workspace.cache.place(key));
-            }
+                (key, workspace.cache.place(key))
+            } else {
+                (0, 0)
+            };
             first = end;
         }
+        // Three ids are written for every piece, and the next piece begins behind those that it has.
+        let mut found = [TokenId(0); LOOKED_UP * MAX_INLINE];
+        let mut n_found = 0;
         let mut first = start;
-        for (&end, &(key, place)) in ends.iter().zip(&asked) {
-            if key == 0 {
-                self.encode_long(&text[first..end], workspace, ids);
-            } else if !workspace.cache.get(key, place, ids) {
-                let known = ids.len();
-                self.merge_searching(&text[first..end], ids);
-                workspace.cache.put(key, &ids[known..]);
+        for (index, &end) in ends.iter().enumerate() {
+            let (key, place) = workspace.asked[index];
+            match workspace.cache.get(key, place) {
+                Some((inline, n)) if n <= MAX_INLINE => {
+                    found[n_found..n_found + MAX_INLINE].copy_from_slice(inline);
+                    n_found += n;
+                }
+                known => {
+                    ids.extend_from_slice(&found[..n_found]);
+                    n_found = 0;
+                    match known {
+                        Some((inline, n)) => ids.extend_from_slice(workspace.cache.more(inline, n)),
+                        None if key == 0 => self.encode_long(&text[first..end], workspace, ids),
+                        None => {
+                            let known = ids.len();
+                            self.merge_searching(&text[first..end], ids);
+                            workspace.cache.put(key, &ids[known..]);
+                        }
+                    }
+                }
             }
             first = end;
         }
+        ids.extend_from_slice(&found[..n_found]);
         first
     }
 
@@ -116,7 +142,7 @@ impl Merger {
     fn encode_long(&self, piece: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
         match piece.len() {
             0 => {}
-            ..=MAX_SEARCHED => {
+            1..=MAX_SEARCHED => {
                 if !workspace.cache.get_long(piece, ids) {
                     let known = ids.len();
                     self.merge_searching(piece, ids);
@@ -129,35 +155,52 @@ impl Merger {
 
     /// Merges a piece of 1 to 64 bytes.
     fn merge_searching(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
-        let mut tokens = [0u32; MAX_SEARCHED];
-        // `ranks[i]` is that of the pair of tokens i and i + 1.
-        let mut ranks = [NEVER; MAX_SEARCHED];
-        let mut n = piece.len();
+        if piece.len() <= 16 {
+            self.merge_within::<16>(piece, ids);
+        } else {
+            self.merge_within::<MAX_SEARCHED>(piece, ids);
+        }
+    }
+
+    /// Merges a piece of 1 to `N` bytes; `N` is at most 64.
+    fn merge_within<const N: usize>(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
+        // A token stays at the place of its first byte. `alive` has a bit for each place where a token is.
+        let mut alive = !0u64 >> (64 - piece.len());
+        let mut tokens = [0u32; N];
+        // The pair of a token and the next: its rank above six bits of its place, so that the least number is the
+        // leftmost pair of the lowest rank.
+        let mut pairs = [u64::MAX; N];
         for (token, &byte) in tokens.iter_mut().zip(piece) {
             *token = self.id_of_byte[byte as usize];
         }
-        for (rank, bytes) in ranks.iter_mut().zip(piece.windows(2)) {
-            *rank = self.pairs.byte_pair(bytes[0], bytes[1]);
+        for (at, bytes) in piece.windows(2).enumerate() {
+            pairs[at] = ranked(self.pairs.byte_pair(bytes[0], bytes[1]), at);
         }
         loop {
-            let lowest = *ranks[..n].iter().min().expect("a piece has a byte");
-            if lowest == NEVER {
+            let lowest = pairs.iter().fold(u64::MAX, |least, &pair| least.min(pair));
+            if lowest >> 6 >= u64::from(NEVER) {
                 break;
             }
-            let at = ranks[..n].iter().position(|&rank| rank == lowest).expect("the lowest is one of them");
-            tokens[at] = self.pairs.merged(lowest);
-            tokens.copy_within(at + 2..n, at + 1);
-            ranks.copy_within(at + 1..n, at);
-            n -= 1;
-            ranks[n] = NEVER;
-            if at + 1 < n {
-                ranks[at] = self.rank(tokens[at], tokens[at + 1]);
-            }
-            if at > 0 {
-                ranks[at - 1] = self.rank(tokens[at - 1], tokens[at]);
+            let at = (lowest & 63) as usize;
+            let next = (alive & (!1 << at)).trailing_zeros() as usize;
+            alive &= !(1 << next);
+            tokens[at] = self.pairs.merged((lowest >> 6) as u32);
+            pairs[next] = u64::MAX;
+            let after = alive & (!1 << at);
+            pairs[at] = match after {
+                0 => u64::MAX,
+                _ => ranked(self.pairs.rank(tokens[at], tokens[after.trailing_zeros() as usize]), at),
+            };
+            let before = alive & ((1 << at) - 1);
+            if before != 0 {
+                let left = 63 - before.leading_zeros() as usize;
+                pairs[left] = ranked(self.pairs.rank(tokens[left], tokens[at]), left);
             }
         }
-        ids.extend(tokens[..n].iter().map(|&token| TokenId(token)));
+        while alive != 0 {
+            ids.push(TokenId(tokens[alive.trailing_zeros() as usize]));
+            alive &= alive - 1;
+        }
     }
 
     /// Merges a piece of any length; `room` is overwritten.
@@ -218,6 +261,12 @@ impl Merger {
     fn rank(&self, left: u32, right: u32) -> u32 {
         self.pairs.rank(left, right)
     }
+}
+
+/// A pair as a number: pairs of lower rank are less, and of equal rank those further left.
+#[inline]
+fn ranked(rank: u32, at: usize) -> u64 {
+    u64::from(rank) << 6 | at as u64
 }
 
 /// Room to merge a long piece in; the first token of a run of merged bytes sits at its first byte.
@@ -311,13 +360,14 @@ mod tests {
     }
 
     #[test]
-    fn a_million_equal_bytes_take_less_than_a_second_even_unoptimised() {
+    fn a_million_equal_bytes_take_less_than_a_second() {
         let picks: Vec<(u32, u32)> = (0..20u32).map(|i| if i == 0 { (0, 0) } else { (i + 2, i + 2) }).collect();
         let (merger, _) = merger(&picks);
         let start = std::time::Instant::now();
         let mut ids = Vec::new();
         merger.encode(Pattern::Gpt2, &vec![b'a'; 1_000_000], &mut Workspace::default(), &mut ids);
         assert!(ids.len() < 20, "2^19 + …: {} tokens", ids.len());
-        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+        let limit = if cfg!(debug_assertions) { 30.0 } else { 1.0 };
+        assert!(start.elapsed().as_secs_f64() < limit, "{:?}", start.elapsed());
     }
 }
