@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +49,22 @@ impl FileBytes {
         // as every program that maps files must.
         let map = unsafe { Mmap::map(file) }.map_err(Error::io(path))?;
         Ok(FileBytes(Arc::new(Storage::Mapped(map))))
+    }
+
+    /// Says that the bytes in `range` will not be read again soon, so that a mapped file that is read once from end to
+    /// end does not count, page by page, as memory in use. They can still be read, and are the same.
+    pub fn release(&self, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.len(), "{range:?} of {} bytes", self.len());
+        #[cfg(target_os = "linux")]
+        if let Storage::Mapped(map) = &*self.0 {
+            // SAFETY: the map is shared and read-only, so dropping its pages loses nothing: the next read fetches the
+            // same bytes from the file again. The range lies inside the map, as asserted.
+            let released = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.end - range.start)
+            };
+            // It is advice: where the system does not take it, the pages merely stay.
+            drop(released);
+        }
     }
 }
 
@@ -148,6 +164,21 @@ mod tests {
         replace_file(&path, |out| out.write_all(b"the new one")).unwrap();
         assert_eq!(&*before, b"old");
         assert_eq!(&*FileBytes::open(&path).unwrap(), b"the new one");
+    }
+
+    #[test]
+    fn released_bytes_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        let written: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        fs::write(&path, &written).unwrap();
+        let bytes = FileBytes::open(&path).unwrap();
+        bytes.release(0..0);
+        bytes.release(5000..70_001);
+        assert_eq!(*bytes, written);
+        bytes.release(0..bytes.len());
+        assert_eq!(*bytes, written);
+        FileBytes::from(written).release(0..100_000);
     }
 
     #[test]
