@@ -65,6 +65,22 @@ impl FileBytes {
         }
         bytemuck::try_cast_slice(bytes).ok()
     }
+
+    /// Says that the bytes in `range` will not be read again soon, so that a mapped file that is read once from end to
+    /// end does not count, page by page, as memory in use. They can still be read, and are the same.
+    pub fn release(&self, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.len(), "{range:?} of {} bytes", self.len());
+        #[cfg(target_os = "linux")]
+        if let Storage::Mapped(map) = &*self.0 {
+            // SAFETY: the map is shared and read-only, so dropping its pages loses nothing: the next read fetches the
+            // same bytes from the file again. The range lies inside the map, as asserted.
+            let released = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.end - range.start)
+            };
+            // It is advice: where the system does not take it, the pages merely stay.
+            drop(released);
+        }
+    }
 }
 
 impl From<Vec<u8>> for FileBytes {
@@ -191,6 +207,21 @@ mod tests {
         assert_eq!(bytes.floats(1..9), None, "not aligned");
         assert_eq!(bytes.floats(0..7), None, "not whole");
         assert_eq!(bytes.floats(4..12), None, "past the end");
+    }
+
+    #[test]
+    fn released_bytes_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        let written: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        fs::write(&path, &written).unwrap();
+        let bytes = FileBytes::open(&path).unwrap();
+        bytes.release(0..0);
+        bytes.release(5000..70_001);
+        assert_eq!(*bytes, written);
+        bytes.release(0..bytes.len());
+        assert_eq!(*bytes, written);
+        FileBytes::from(written).release(0..100_000);
     }
 
     #[test]

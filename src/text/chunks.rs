@@ -79,6 +79,13 @@ impl Chunk {
         })
     }
 
+    /// Lets the memory of a mapped chunk go, until it is read again.
+    pub(super) fn release(&self) {
+        if let ChunkText::Mapped(text, range) = &self.text {
+            text.release(range.clone());
+        }
+    }
+
     /// Fails when the file behind a mapped chunk has become shorter, so that its bytes may no longer be there.
     pub(super) fn check(&self) -> Result<()> {
         match &self.text {

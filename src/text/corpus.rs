@@ -136,7 +136,13 @@ impl Corpus {
         mut collect: impl FnMut(T) -> Result<()>,
     ) -> Result<()> {
         let mut reader = ChunkReader::new(&self.sources, self.sizes);
-        let work = |chunk: &Chunk| chunk.check().map(|()| work(chunk));
+        let work = |chunk: &Chunk| {
+            chunk.check()?;
+            let result = work(chunk);
+            // Peak memory should be what the work needs, not the size of the corpus.
+            chunk.release();
+            Ok(result)
+        };
         let mut batch = reader.next_batch()?;
         let mut results: Vec<T> = Vec::new();
         let mut results_end = 0;
@@ -145,7 +151,7 @@ impl Corpus {
             if progress.stop_requested() {
                 return Err(Error::Interrupted(format!(" while {stage}")));
             }
-            let (mut next, mut worked) = (Ok(Batch::default()), Ok(Vec::new()));
+            let (mut next, mut worked): (_, Result<Vec<T>>) = (Ok(Batch::default()), Ok(Vec::new()));
             let collected = rayon::in_place_scope(|scope| {
                 scope.spawn(|_| next = reader.next_batch());
                 scope.spawn(|_| worked = batch.chunks.par_iter().map(work).collect());

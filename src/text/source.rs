@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -173,6 +173,11 @@ impl PlainText {
             Some((file, path)) => check_length(file, self.len as u64, path),
             None => Ok(()),
         }
+    }
+
+    /// Lets the memory of a part go, until it is read again.
+    pub fn release(&self, range: Range<usize>) {
+        self.bytes.release(range);
     }
 }
 
