@@ -5,6 +5,7 @@
 
 mod analogy;
 mod convert;
+mod demo;
 
 mod evaluate;
 mod explain;
@@ -42,6 +43,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Show the main job on the corpus that is shipped: learn tokens, train, ask, save
+    Demo(demo::Arguments),
     /// Train vectors on text files
     Train(Box<train::Arguments>),
     /// Learn, use and look into a tokenizer
@@ -86,6 +89,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn outcome(verb: Verb) -> Outcome {
     wordgrove::math::cpu()?;
     match verb {
+        Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Train(arguments) => train::run(&arguments),
         Verb::Tokenizer(arguments) => tokenizer::run(&arguments),
         Verb::Nearest(arguments) => nearest::run(&arguments),

@@ -50,8 +50,15 @@ impl QuestionSet {
     /// # Errors
     /// [`Error::Format`] with the line that has not four words.
     pub fn read(path: &Path) -> Result<QuestionSet> {
-        let bytes = FileBytes::open(path)?;
-        let text = text(&bytes).map_err(|reason| Error::format(path, reason))?;
+        QuestionSet::parse(&FileBytes::open(path)?, path)
+    }
+
+    /// Reads the bytes of such a file; `path` is its name in reports and messages.
+    ///
+    /// # Errors
+    /// As [`read`](QuestionSet::read).
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<QuestionSet> {
+        let text = text(bytes).map_err(|reason| Error::format(path, reason))?;
         let mut sections: Vec<Section> = Vec::new();
         for (line, words) in text.lines().enumerate() {
             if let Some(name) = words.strip_prefix(':') {
