@@ -540,7 +540,7 @@ fn what_is_not_a_model_is_never_replaced() {
     assert!(refused(&folder.path().join("no/model")).contains("does not exist"));
     assert_eq!(entries(folder.path()), ["dear"]);
     let full = Model::check_destination(&folder.path().join("large"), usize::MAX, 1 << 40).unwrap_err().to_string();
-    assert!(full.contains("free bytes"), "{full}");
+    assert!(full.contains("are free"), "{full}");
 }
 
 #[test]
