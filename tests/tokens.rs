@@ -183,6 +183,7 @@ fn a_long_run_of_anything_is_encoded_at_once() {
         let start = std::time::Instant::now();
         let ids = tokenizer.encode(text.as_bytes());
         assert_eq!(tokenizer.decode(&ids).unwrap(), text.as_bytes());
-        assert!(start.elapsed().as_secs() < 5, "{unit:?}: {:?}, not optimised", start.elapsed());
+        let limit = if cfg!(debug_assertions) { 20.0 } else { 0.3 };
+        assert!(start.elapsed().as_secs_f64() < limit, "{unit:?}: {:?}", start.elapsed());
     }
 }

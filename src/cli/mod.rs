@@ -7,6 +7,7 @@ mod analogy;
 mod convert;
 
 mod evaluate;
+mod explain;
 
 mod failure;
 mod info;
@@ -61,6 +62,8 @@ enum Verb {
     Convert(convert::Arguments),
     /// What a model, or a file of vectors, is
     Info(info::Arguments),
+    /// A word's pieces, its path in the tree with the probability at each node, its most probable contexts
+    Explain(explain::Arguments),
 }
 
 /// Runs the program with these arguments, its own name first.
@@ -92,5 +95,6 @@ fn outcome(verb: Verb) -> Outcome {
         Verb::Evaluate(arguments) => evaluate::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Info(arguments) => info::run(&arguments),
+        Verb::Explain(arguments) => explain::run(&arguments),
     }
 }

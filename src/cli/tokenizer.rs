@@ -88,12 +88,13 @@ pub fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn train(arguments: &TrainArguments) -> Outcome {
-    let mut config = BpeConfig::default();
-    config.vocab_size = arguments.vocab_size;
-    config.normalizer = Normalizer { lowercase: arguments.lowercase, form: None };
-    if let Some(min_frequency) = arguments.min_frequency {
-        config.min_frequency = min_frequency;
-    }
+    let default = BpeConfig::default();
+    let config = BpeConfig {
+        vocab_size: arguments.vocab_size,
+        min_frequency: arguments.min_frequency.unwrap_or(default.min_frequency),
+        normalizer: Normalizer { lowercase: arguments.lowercase, form: None },
+        ..default
+    };
     config.check()?;
     let terminal = Terminal::new(arguments.quiet, None)?;
     let corpus = Corpus::open_with(&arguments.texts, &terminal)?;

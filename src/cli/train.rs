@@ -176,14 +176,13 @@ impl Arguments {
 
     /// The tokenizer that was given or, when it is to be learned, how.
     fn check_tokens(&self) -> Outcome<(BpeConfig, WordsConfig)> {
-        let mut bpe = BpeConfig::default();
-        bpe.vocab_size = self.vocab_size;
-        bpe.normalizer = self.normalizer();
-        let mut words = WordsConfig::default();
-        words.min_count = self.min_count;
-        words.max_vocab = self.max_vocab;
-        words.split = if self.split == "whitespace" { WordSplit::WhiteSpace } else { WordSplit::Words };
-        words.normalizer = self.normalizer();
+        let bpe = BpeConfig { vocab_size: self.vocab_size, normalizer: self.normalizer(), ..BpeConfig::default() };
+        let words = WordsConfig {
+            min_count: self.min_count,
+            max_vocab: self.max_vocab,
+            split: if self.split == "whitespace" { WordSplit::WhiteSpace } else { WordSplit::Words },
+            normalizer: self.normalizer(),
+        };
         if self.tokens == "bpe" {
             bpe.check()?
         } else {

@@ -81,7 +81,7 @@ impl Machine for Avx512 {
     type V = __m512;
 
     const LANES: usize = 16;
-    const MAX_INPUTS: usize = 5;
+    const MAX_INPUTS: usize = 6;
 
     #[inline]
     fn enter<W: Work>(self, work: W) -> W::Output {

@@ -15,10 +15,14 @@
 
 use crate::math::logistic::{LossSum, logistic};
 use crate::math::machine::Machine;
+use crate::math::replica::Replica;
 use crate::math::shared::SharedMatrix;
 
 /// The most inputs of one step, over all machines.
-const MAX_INPUTS: usize = 5;
+const MAX_INPUTS: usize = 6;
+
+/// The most classifiers whose products are summed up together.
+const MAX_GROUP: usize = 8;
 
 /// Whether a step changes the rows or only measures the loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,6 +37,7 @@ pub(crate) enum Step {
 pub(crate) struct LogisticBlock<'a> {
     inputs: SharedMatrix<'a>,
     outputs: SharedMatrix<'a>,
+    replica: Option<Replica<'a>>,
     // The classifiers of the next steps, and per classifier 1 where the label is 0.
     rows: Vec<*mut f32>,
     flips: Vec<u8>,
@@ -50,12 +55,18 @@ pub(crate) struct LogisticBlock<'a> {
 struct Line([f32; 16]);
 
 impl<'a> LogisticBlock<'a> {
-    pub(crate) fn new(inputs: SharedMatrix<'a>, outputs: SharedMatrix<'a>) -> LogisticBlock<'a> {
+    /// A view whose steps on the classifiers below `replica` go to a copy of the worker's own.
+    pub(crate) fn new(
+        inputs: SharedMatrix<'a>,
+        outputs: SharedMatrix<'a>,
+        replica: Option<Replica<'a>>,
+    ) -> LogisticBlock<'a> {
         assert_eq!(inputs.stride(), outputs.stride());
         let scratch = vec![Line([0.0; 16]); inputs.stride() / 16];
         LogisticBlock {
             inputs,
             outputs,
+            replica,
             rows: Vec::new(),
             flips: Vec::new(),
             gains: Vec::new(),
@@ -70,10 +81,17 @@ impl<'a> LogisticBlock<'a> {
     pub(crate) fn set_path(&mut self, nodes: &[u32], bits: &[u8]) {
         assert_eq!(nodes.len(), bits.len());
         self.rows.clear();
-        self.rows.extend(nodes.iter().map(|&node| self.outputs.row(node as usize)));
+        let outputs = &self.outputs;
+        match &self.replica {
+            None => self.rows.extend(nodes.iter().map(|&node| outputs.row(node as usize))),
+            Some(replica) => {
+                let row = |&node: &u32| replica.row(node as usize).unwrap_or_else(|| outputs.row(node as usize));
+                self.rows.extend(nodes.iter().map(row));
+            }
+        }
         self.flips.clear();
         self.flips.extend_from_slice(bits);
-        self.gains.resize((nodes.len() + 4) * MAX_INPUTS + 16, 0.0);
+        self.gains.resize(nodes.len() * MAX_INPUTS + 16, 0.0);
     }
 
     /// Asks for an input row that will be needed soon.
@@ -104,8 +122,12 @@ impl<'a> LogisticBlock<'a> {
                     2 => self.step(m, [at(0), at(1)], [at(0), at(1)], step),
                     3 => self.step(m, [at(0), at(1), at(2)], [at(0), at(1), at(2)], step),
                     4 => self.step(m, [at(0), at(1), at(2), at(3)], [at(0), at(1), at(2), at(3)], step),
-                    _ => {
+                    5 => {
                         let inputs = [at(0), at(1), at(2), at(3), at(4)];
+                        self.step(m, inputs, inputs, step);
+                    }
+                    _ => {
+                        let inputs = [at(0), at(1), at(2), at(3), at(4), at(5)];
                         self.step(m, inputs, inputs, step);
                     }
                 }
@@ -151,6 +173,14 @@ impl<'a> LogisticBlock<'a> {
         }
     }
 
+    /// Brings the worker's own copies and the shared rows together.
+    #[inline(always)]
+    pub(crate) fn merge<M: Machine>(&mut self, m: M) {
+        if let Some(replica) = &mut self.replica {
+            replica.merge(m);
+        }
+    }
+
     /// The loss of all steps since the last call, in bits.
     pub(crate) fn take_loss(&mut self) -> f64 {
         self.loss.take()
@@ -170,7 +200,7 @@ impl<'a> LogisticBlock<'a> {
     ) {
         let stride = self.inputs.stride();
         let rate = if let Step::Learn(rate) = step { rate } else { 0.0 };
-        let group = if C * 4 <= M::LANES { 4 } else { M::LANES / C };
+        let group = (M::LANES / C).min(MAX_GROUP);
         let (rows, flips, gains) = (&self.rows, &self.flips, &mut self.gains);
         let mut loss = self.loss.lanes(m);
         let mut first = 0;
@@ -184,7 +214,11 @@ impl<'a> LogisticBlock<'a> {
                     1 => gain_group::<M, C, 1>(m, &inputs, rows, flips, stride, rate, gains),
                     2 => gain_group::<M, C, 2>(m, &inputs, rows, flips, stride, rate, gains),
                     3 => gain_group::<M, C, 3>(m, &inputs, rows, flips, stride, rate, gains),
-                    _ => gain_group::<M, C, 4>(m, &inputs, rows, flips, stride, rate, gains),
+                    4 => gain_group::<M, C, 4>(m, &inputs, rows, flips, stride, rate, gains),
+                    5 => gain_group::<M, C, 5>(m, &inputs, rows, flips, stride, rate, gains),
+                    6 => gain_group::<M, C, 6>(m, &inputs, rows, flips, stride, rate, gains),
+                    7 => gain_group::<M, C, 7>(m, &inputs, rows, flips, stride, rate, gains),
+                    _ => gain_group::<M, C, 8>(m, &inputs, rows, flips, stride, rate, gains),
                 }
             };
             loss.multiply(m, w, n * C);
@@ -233,6 +267,10 @@ unsafe fn gain_group<M: Machine, const C: usize, const L: usize>(
     rate: f32,
     gains: &mut [f32],
 ) -> M::V {
+    if C * L > M::LANES {
+        // Compiled for every pair of sizes, reached only by those that fit a vector.
+        unreachable!();
+    }
     let rows: &[*mut f32; L] = rows.try_into().expect("a group's size is its constant");
     let mut sums = [m.splat(0.0); 16];
     let mut at = 0;
@@ -337,7 +375,7 @@ mod tests {
 
         #[inline(always)]
         fn run<M: Machine>(self, m: M) -> f64 {
-            let mut block = LogisticBlock::new(SharedMatrix::new(self.inputs), SharedMatrix::new(self.outputs));
+            let mut block = LogisticBlock::new(SharedMatrix::new(self.inputs), SharedMatrix::new(self.outputs), None);
             block.set_path(self.nodes, self.bits);
             if self.mean {
                 block.step_mean(m, self.rows, 1.0, self.step);

@@ -135,7 +135,7 @@ impl Detected {
 }
 
 /// The widest machine of this computer, or the one that the environment variable `WORDGROVE_CPU` names.
-fn chosen() -> std::result::Result<Detected, &'static str> {
+pub(super) fn chosen() -> std::result::Result<Detected, &'static str> {
     static CHOSEN: OnceLock<std::result::Result<Detected, String>> = OnceLock::new();
     CHOSEN
         .get_or_init(|| {

@@ -5,11 +5,16 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
+/// So many bytes are copied at once.
+const OVER: usize = 16;
+
 /// Byte strings, numbered from 0 in the order they came, all in one stretch of memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TokenTable {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// The lengths, 255 for all that are longer.
+    lens: Vec<u8>,
     /// The numbers, by the hash of their bytes.
     numbers: HashTable<u32>,
 }
@@ -24,6 +29,38 @@ impl TokenTable {
     #[inline]
     pub(crate) fn get(&self, number: usize) -> &[u8] {
         get(&self.bytes, &self.ends, number)
+    }
+
+    /// The strings of these numbers, one after the other; the error is the place of the first number that there is not.
+    pub(crate) fn join(&self, numbers: impl Iterator<Item = usize> + Clone) -> Result<Vec<u8>, usize> {
+        let mut len = 0;
+        for (place, number) in numbers.clone().enumerate() {
+            len += match *self.lens.get(number).ok_or(place)? {
+                255 => self.get(number).len(),
+                len => usize::from(len),
+            };
+        }
+        // Nearly all strings are short, and copying a fixed length is quicker than copying theirs: what is copied too
+        // much is written over by the next.
+        let mut joined = vec![0; len + OVER];
+        let mut at = 0;
+        for number in numbers {
+            let start = if number == 0 { 0 } else { self.ends[number - 1] };
+            let len = usize::from(self.lens[number]);
+            match self.bytes.get(start..start + OVER) {
+                Some(bytes) if len <= OVER => {
+                    joined[at..at + OVER].copy_from_slice(bytes);
+                    at += len;
+                }
+                _ => {
+                    let token = self.get(number);
+                    joined[at..at + token.len()].copy_from_slice(token);
+                    at += token.len();
+                }
+            }
+        }
+        joined.truncate(len);
+        Ok(joined)
     }
 
     /// The number of a string.
@@ -50,6 +87,7 @@ impl TokenTable {
         let known = self.find(token).is_some();
         self.bytes.extend_from_slice(token);
         self.ends.push(self.bytes.len());
+        self.lens.push(token.len().min(255) as u8);
         if !known {
             let (bytes, ends) = (&self.bytes, &self.ends);
             let hash = |&number: &u32| FxBuildHasher.hash_one(get(bytes, ends, number as usize));
@@ -88,5 +126,11 @@ mod tests {
         assert_eq!((table.find(b"w7"), table.get(1000)), (Some(7), &b"w7"[..]));
         assert_eq!(table.find_or_add(b""), 1001);
         assert_eq!(table.iter().count(), 1002);
+        table.push(&[7; 400]);
+        let numbers = [999, 1001, 1002, 0, 1002, 5];
+        let expected = [&b"w999"[..], b"", &[7; 400], b"w0", &[7; 400], b"w5"].concat();
+        assert_eq!(table.join(numbers.into_iter()).unwrap(), expected);
+        assert_eq!(table.join([3, 1003, 2000].into_iter()), Err(1));
+        assert_eq!(table.join([].into_iter()).unwrap(), b"");
     }
 }

@@ -169,14 +169,20 @@ impl Tokenizer {
     /// [`Error::Config`] names an id that is not in the vocabulary.
     pub fn decode(&self, ids: &[TokenId]) -> Result<Vec<u8>> {
         let tokens = self.tokens();
-        let mut text = Vec::with_capacity(ids.len() * 4);
-        for (at, &id) in ids.iter().enumerate() {
+        let unknown = |place: usize| {
+            let id = ids[place].0;
+            let reason = format!("{id} (number {} of the ids) is not one of the {} tokens", place + 1, tokens.len());
+            Error::config("id", reason)
+        };
+        if !self.is_words() {
+            return tokens.join(ids.iter().map(|id| id.index())).map_err(unknown);
+        }
+        let mut text = Vec::with_capacity(ids.len() * 8);
+        for (place, id) in ids.iter().enumerate() {
             if id.index() >= tokens.len() {
-                let reason =
-                    format!("{} (number {} of the ids) is not one of the {} tokens", id.0, at + 1, tokens.len());
-                return Err(Error::config("id", reason));
+                return Err(unknown(place));
             }
-            if at > 0 && self.is_words() {
+            if place > 0 {
                 text.push(b' ');
             }
             text.extend_from_slice(tokens.get(id.index()));

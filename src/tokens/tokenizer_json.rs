@@ -597,7 +597,9 @@ mod tests {
     fn refused(json: &str) -> String {
         let start = Instant::now();
         let error = Tokenizer::from_json(json.as_bytes(), Path::new("t.json")).unwrap_err().to_string();
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?} for {error}", start.elapsed());
+        // Less than a second where it counts, which is not in an unoptimised build on a busy machine.
+        let limit = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 1 });
+        assert!(start.elapsed() < limit, "{:?} for {error}", start.elapsed());
         assert!(error.starts_with("t.json: "), "{error}");
         error
     }

@@ -1,18 +1,15 @@
 //! CBOW: the mean of the contexts predicts the center.
 
-use crate::huffman::HuffmanTree;
 use crate::math::{LogisticBlock, Machine, Step};
-use crate::tokens::TokenId;
 use crate::training::sentence::Sentence;
-use crate::training::skip_gram::prefetch;
+use crate::training::skip_gram::begin;
 
 /// Slides the window over a sentence; returns how many centers were predicted.
 #[inline(always)]
 pub(crate) fn sweep<M: Machine>(
     m: M,
     block: &mut LogisticBlock<'_>,
-    tree: &HuffmanTree,
-    sentence: &Sentence,
+    sentence: &Sentence<'_>,
     contexts: &mut Vec<u32>,
     step: Step,
 ) -> u64 {
@@ -20,21 +17,13 @@ pub(crate) fn sweep<M: Machine>(
     // (2021) call that a mistake and divide. Under hierarchical softmax dividing was measured to be no better at any
     // rate, so we stay comparable.
     const SHARE: f32 = 1.0;
-    let ids = sentence.ids();
     let mut n_centers = 0;
-    for center in 0..ids.len() {
-        prefetch(m, block, tree, sentence, center);
-        let window = sentence.window(center);
-        contexts.clear();
-        contexts.extend_from_slice(&ids[window.start..center]);
-        contexts.extend_from_slice(&ids[center + 1..window.end]);
-        if contexts.is_empty() {
-            continue;
+    for center in 0..sentence.ids().len() {
+        if let Some(path) = begin(m, block, sentence, contexts, center) {
+            block.set_path(path.nodes, path.bits);
+            block.step_mean(m, contexts, SHARE, step);
+            n_centers += 1;
         }
-        let path = tree.path(TokenId(ids[center]));
-        block.set_path(path.nodes, path.bits);
-        block.step_mean(m, contexts, SHARE, step);
-        n_centers += 1;
     }
     n_centers
 }

@@ -1,21 +1,24 @@
-//! A sentence as the window sees it: the tokens that stayed, and how far each one looks.
+//! A sentence as the window sees it: the tokens that stayed, how far each one looks, and its path in the tree.
 
 use std::ops::Range;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
+use crate::huffman::{HuffmanTree, TreePath};
+use crate::math::Machine;
 use crate::tokens::TokenId;
 use crate::training::subsample::Subsample;
 
-/// The tokens of a sentence after thinning, each with its window radius.
+/// The tokens of a sentence after thinning, each with its window radius and its path in the tree.
 #[derive(Debug, Default)]
-pub(crate) struct Sentence {
+pub(crate) struct Sentence<'a> {
     ids: Vec<u32>,
     radii: Vec<u32>,
+    paths: Vec<TreePath<'a>>,
 }
 
-impl Sentence {
+impl<'a> Sentence<'a> {
     /// Thins `ids` and draws a radius from `1..=window` for each that stays.
     ///
     /// One random number serves both: its upper half decides whether the token stays, its lower half how far it looks.
@@ -27,15 +30,30 @@ impl Sentence {
         window: usize,
         random: &mut Xoshiro256PlusPlus,
     ) {
-        self.ids.clear();
-        self.radii.clear();
+        self.ids.resize(ids.len(), 0);
+        self.radii.resize(ids.len(), 0);
+        let mut n = 0;
         for &id in ids {
             let bits = random.next_u64();
-            if subsample.keeps(id, (bits >> 32) as u32) {
-                self.ids.push(id.0);
-                // The upper half of a product of 32 by 32 bits spreads the low half evenly over 0..window.
-                self.radii.push(1 + (((bits & 0xffff_ffff) * window as u64) >> 32) as u32);
-            }
+            // Written always, kept or overwritten: a branch that chance decides costs more than two stores.
+            self.ids[n] = id.0;
+            // The upper half of a product of 32 by 32 bits spreads the low half evenly over 0..window.
+            self.radii[n] = 1 + (((bits & 0xffff_ffff) * window as u64) >> 32) as u32;
+            n += usize::from(subsample.keeps(id, (bits >> 32) as u32));
+        }
+        self.ids.truncate(n);
+        self.radii.truncate(n);
+    }
+
+    /// Looks all paths up, and asks for their cache lines: one after the other they would each be waited for.
+    #[inline(always)]
+    pub(crate) fn find_paths<M: Machine>(&mut self, m: M, tree: &'a HuffmanTree) {
+        self.paths.clear();
+        for &id in &self.ids {
+            let path = tree.path(TokenId(id));
+            m.prefetch(path.nodes.as_ptr().cast());
+            m.prefetch(path.bits.as_ptr().cast());
+            self.paths.push(path);
         }
     }
 
@@ -43,6 +61,12 @@ impl Sentence {
     #[inline(always)]
     pub(crate) fn ids(&self) -> &[u32] {
         &self.ids
+    }
+
+    /// The path of the token at `position`, after [`find_paths`](Self::find_paths).
+    #[inline(always)]
+    pub(crate) fn path(&self, position: usize) -> Option<TreePath<'a>> {
+        self.paths.get(position).copied()
     }
 
     /// The positions that the center at `center` sees, itself among them.

@@ -8,7 +8,7 @@ use rand::Rng;
 
 use crate::error::{Error, Result};
 use crate::huffman::HuffmanTree;
-use crate::math::{LogisticBlock, Machine, Matrix, SharedMatrix, Step, Work, run};
+use crate::math::{LogisticBlock, Machine, Matrix, Replica, SharedMatrix, Step, Work, run};
 use crate::progress::{EpochReport, Event, Progress, TrainingStatus};
 use crate::tokens::{IdStream, TokenId};
 use crate::training::sentence::{Sentence, generator};
@@ -21,6 +21,12 @@ const LEAST_RATE: f64 = 1e-4;
 
 /// A worker takes the new learning rate after about this many tokens (word2vec.c: 10,000 words).
 const TOKENS_PER_RATE: u64 = 10_000;
+
+/// How many of the tree's top nodes each worker has a copy of, when there are several.
+const REPLICATED_NODES: usize = 256;
+
+/// A worker brings its copies together with the shared rows after about this many tokens.
+const TOKENS_PER_MERGE: u64 = 1_000;
 
 /// How often a report is made.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -88,6 +94,7 @@ pub fn train(stream: &IdStream, tree: &HuffmanTree, config: &TrainConfig, progre
             next_piece: AtomicUsize::new(0),
             tokens_read: AtomicU64::new(stream.n_ids() * u64::from(epoch - 1)),
             loss: Mutex::new(Loss::default()),
+            merging: Mutex::new(()),
             diverged: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         };
@@ -145,6 +152,7 @@ struct Epoch<'a> {
     // Over all epochs.
     tokens_read: AtomicU64,
     loss: Mutex<Loss>,
+    merging: Mutex<()>,
     diverged: AtomicBool,
     stopped: AtomicBool,
 }
@@ -216,11 +224,12 @@ impl Epoch<'_> {
     }
 
     #[inline(always)]
-    fn sweep<M: Machine>(&self, m: M, worker: &mut Worker<'_>, step: Step) -> u64 {
+    fn sweep<'a, M: Machine>(&'a self, m: M, worker: &mut Worker<'a>, step: Step) -> u64 {
         let Worker { block, sentence, contexts, .. } = worker;
+        sentence.find_paths(m, self.tree);
         match self.config.architecture {
-            Architecture::SkipGram => skip_gram::sweep(m, block, self.tree, sentence, contexts, step),
-            Architecture::Cbow => cbow::sweep(m, block, self.tree, sentence, contexts, step),
+            Architecture::SkipGram => skip_gram::sweep(m, block, sentence, contexts, step),
+            Architecture::Cbow => cbow::sweep(m, block, sentence, contexts, step),
         }
     }
 
@@ -246,14 +255,16 @@ impl Epoch<'_> {
 struct Worker<'a> {
     block: LogisticBlock<'a>,
     ids: Vec<TokenId>,
-    sentence: Sentence,
+    sentence: Sentence<'a>,
     contexts: Vec<u32>,
 }
 
 impl<'a> Worker<'a> {
-    fn new(epoch: &Epoch<'a>) -> Worker<'a> {
+    fn new<M: Machine>(m: M, epoch: &'a Epoch<'a>) -> Worker<'a> {
+        let n_replicated = epoch.tree.n_nodes().min(REPLICATED_NODES);
+        let replica = (epoch.config.workers > 1).then(|| Replica::new(m, epoch.output, n_replicated, &epoch.merging));
         Worker {
-            block: LogisticBlock::new(epoch.input, epoch.output),
+            block: LogisticBlock::new(epoch.input, epoch.output, replica),
             ids: Vec::new(),
             sentence: Sentence::default(),
             contexts: Vec::new(),
@@ -273,8 +284,9 @@ impl Work for TrainWorker<'_> {
     #[inline(always)]
     fn run<M: Machine>(self, m: M) {
         let epoch = self.epoch;
-        let mut worker = Worker::new(epoch);
+        let mut worker = Worker::new(m, epoch);
         let mut reported = Instant::now();
+        let mut since_merge = 0;
         loop {
             let shard = epoch.next_piece.fetch_add(1, Ordering::Relaxed);
             let Some(cells) = epoch.shards.all().get(shard) else { break };
@@ -286,10 +298,15 @@ impl Work for TrainWorker<'_> {
                 let segment = next_segment(epoch.stream, at..cells.end, &mut worker.ids);
                 at = segment.end;
                 tokens += worker.ids.len() as u64;
+                since_merge += worker.ids.len() as u64;
                 if !epoch.shards.is_held_out(segment.start) {
                     worker.sentence.draw(&worker.ids, epoch.subsample, epoch.config.window, &mut random);
                     predictions += epoch.sweep(m, &mut worker, step);
                     bits += worker.block.take_loss();
+                }
+                if since_merge >= TOKENS_PER_MERGE || at == cells.end {
+                    since_merge = 0;
+                    worker.block.merge(m);
                 }
                 if tokens >= TOKENS_PER_RATE || at == cells.end {
                     epoch.tokens_read.fetch_add(tokens, Ordering::Relaxed);
@@ -326,7 +343,7 @@ impl Work for MeasureWorker<'_> {
     #[inline(always)]
     fn run<M: Machine>(self, m: M) {
         let epoch = self.epoch;
-        let mut worker = Worker::new(epoch);
+        let mut worker = Worker::new(m, epoch);
         loop {
             let number = epoch.next_piece.fetch_add(1, Ordering::Relaxed);
             let Some(cells) = epoch.shards.held_out().get(number) else { break };

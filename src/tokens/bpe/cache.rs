@@ -1,16 +1,27 @@
 //! Pieces that were seen before, with their ids.
 //!
-//! In: the key of a short piece. Out: its ids. The one idea: a table of bounded size with two places per key, both in
-//! one cache line; when both are taken the newer piece replaces the older, so nothing ever has to be cleaned up.
+//! In: a piece. Out: its ids. The one idea: a table of bounded size with two places per key, both in one cache line;
+//! when both are taken the newer piece replaces the older. Up to three ids lie in the line itself, more of them in a
+//! list beside; pieces that are too long for a key have a map. List and map are emptied when they are full.
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 
 use super::count::hash_key;
+use crate::math::prefetch;
 use crate::tokens::TokenId;
 
-/// So many ids fit into a slot; pieces with more are not kept, they are rare.
-const MAX_IDS: usize = 3;
+/// So many ids fit into a slot.
+pub(crate) const MAX_INLINE: usize = 3;
 
 /// 2¹⁸ slots of 32 bytes: 8 MiB a worker, room for the different pieces of about 50 MB of English.
 const MAX_SLOTS: usize = 1 << 18;
+
+/// So many ids beside the slots: 4 MiB.
+const MAX_MORE: usize = 1 << 20;
+
+/// So many bytes of long pieces, about.
+const MAX_LONG_BYTES: usize = 1 << 22;
 
 /// The ids of pieces.
 #[derive(Debug, Default)]
@@ -18,53 +29,104 @@ pub(crate) struct PieceCache {
     /// A power of two, or none yet. Slots 2i and 2i + 1 serve the same keys, the newer first.
     slots: Vec<Slot>,
     n_put: usize,
+    /// The ids of pieces with more than three.
+    more: Vec<TokenId>,
+    /// Long pieces: where in `more` their ids are.
+    long: HashMap<Box<[u8]>, (u32, u32), FxBuildHasher>,
+    n_long_bytes: usize,
 }
 
 /// `key` is 0 in a free slot.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 #[repr(align(32))]
 struct Slot {
     key: u128,
     n: u32,
-    ids: [u32; MAX_IDS],
+    /// The ids; of more than three, only where in `more` they are.
+    ids: [TokenId; MAX_INLINE],
 }
 
+const FREE: Slot = Slot { key: 0, n: 0, ids: [TokenId(0); MAX_INLINE] };
+
+/// Where a key has its slots.
+pub(crate) type Place = usize;
+
 impl PieceCache {
-    /// Appends the ids of the piece; false if it is not here.
+    /// Where a key has its slots, which are asked for. Good until the next [`put`](PieceCache::put).
     #[inline]
-    pub(crate) fn get(&self, key: u128, ids: &mut Vec<TokenId>) -> bool {
-        if self.slots.is_empty() {
-            return false;
+    pub(crate) fn place(&self, key: u128) -> Place {
+        let place = self.first_slot(key);
+        if let Some(slot) = self.slots.get(place) {
+            prefetch(slot);
         }
-        let first = self.first_slot(key);
-        for slot in &self.slots[first..first + 2] {
-            if slot.key == key {
-                for &id in &slot.ids[..slot.n as usize] {
-                    ids.push(TokenId(id));
-                }
-                return true;
-            }
-        }
-        false
+        place
     }
 
-    /// Keeps the ids of a piece that is not here yet.
+    /// The ids of the piece and how many there are; of more than three, [`more`](PieceCache::more) knows them. A place of
+    /// before a [`put`](PieceCache::put) may make it miss what is here. Key 0 is never here.
+    #[inline]
+    pub(crate) fn get(&self, key: u128, place: Place) -> Option<(&[TokenId; MAX_INLINE], usize)> {
+        let slots = self.slots.get(place..place + 2)?;
+        // Chosen without a branch, which would be guessed wrong too often.
+        let slot = &slots[usize::from(slots[1].key == key)];
+        (slot.key == key && key != 0).then_some((&slot.ids, slot.n as usize))
+    }
+
+    /// The ids of a piece that has more than three.
+    pub(crate) fn more(&self, ids: &[TokenId; MAX_INLINE], n: usize) -> &[TokenId] {
+        &self.more[ids[0].index()..][..n]
+    }
+
+    /// Keeps the ids of a piece.
     pub(crate) fn put(&mut self, key: u128, ids: &[TokenId]) {
-        if ids.len() > MAX_IDS {
-            return;
-        }
         if self.n_put >= self.slots.len() / 2 && self.slots.len() < MAX_SLOTS {
             self.grow();
         }
-        let mut slot = Slot { key, n: ids.len() as u32, ids: [0; MAX_IDS] };
-        for (place, id) in slot.ids.iter_mut().zip(ids) {
-            *place = id.0;
+        let mut slot = Slot { key, n: ids.len() as u32, ..FREE };
+        match slot.ids.get_mut(..ids.len()) {
+            Some(inline) => inline.copy_from_slice(ids),
+            None => slot.ids[0] = TokenId(self.put_beside(ids)),
         }
-        self.place(slot);
+        self.insert(slot);
         self.n_put += 1;
     }
 
-    fn place(&mut self, slot: Slot) {
+    /// Appends the ids of a long piece; false if it is not here.
+    pub(crate) fn get_long(&self, piece: &[u8], ids: &mut Vec<TokenId>) -> bool {
+        let Some(&(first, n)) = self.long.get(piece) else { return false };
+        ids.extend_from_slice(&self.more[first as usize..][..n as usize]);
+        true
+    }
+
+    /// Keeps the ids of a long piece.
+    pub(crate) fn put_long(&mut self, piece: &[u8], ids: &[TokenId]) {
+        if self.n_long_bytes > MAX_LONG_BYTES {
+            self.clear();
+        }
+        let first = self.put_beside(ids);
+        self.long.insert(piece.into(), (first, ids.len() as u32));
+        // What a map entry takes besides the bytes.
+        self.n_long_bytes += piece.len() + 40;
+    }
+
+    /// Puts ids beside the slots; returns where. All that was there before may be gone.
+    fn put_beside(&mut self, ids: &[TokenId]) -> u32 {
+        if self.more.len() + ids.len() > MAX_MORE {
+            self.clear();
+        }
+        let first = self.more.len() as u32;
+        self.more.extend_from_slice(ids);
+        first
+    }
+
+    fn clear(&mut self) {
+        self.slots.fill(FREE);
+        self.more.clear();
+        self.long.clear();
+        self.n_long_bytes = 0;
+    }
+
+    fn insert(&mut self, slot: Slot) {
         let first = self.first_slot(slot.key);
         self.slots[first + 1] = self.slots[first];
         self.slots[first] = slot;
@@ -72,15 +134,15 @@ impl PieceCache {
 
     #[inline]
     fn first_slot(&self, key: u128) -> usize {
-        hash_key(key) as usize & (self.slots.len() - 2)
+        hash_key(key) as usize & self.slots.len().wrapping_sub(2)
     }
 
     #[cold]
     fn grow(&mut self) {
         let n_slots = (self.slots.len() * 4).clamp(1 << 10, MAX_SLOTS);
-        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); n_slots]);
+        let old = std::mem::replace(&mut self.slots, vec![FREE; n_slots]);
         for slot in old.into_iter().rev().filter(|slot| slot.key != 0) {
-            self.place(slot);
+            self.insert(slot);
         }
     }
 }
@@ -94,20 +156,29 @@ mod tests {
     fn what_is_found_is_what_was_put_and_the_size_is_bounded() {
         let mut cache = PieceCache::default();
         let key = |number: u32| short_key(&number.to_le_bytes(), 0, 4);
-        let ids_of = |number: u32| -> Vec<TokenId> { (0..number % 5).map(|i| TokenId(number ^ i)).collect() };
+        let ids_of = |number: u32| -> Vec<TokenId> { (0..number % 7).map(|i| TokenId(number ^ i)).collect() };
+        let long = |number: u32| format!("{number:0>20}").into_bytes();
         for number in 0..600_000 {
             cache.put(key(number), &ids_of(number));
+            cache.put_long(&long(number), &ids_of(number + 1));
         }
         assert_eq!(cache.slots.len(), MAX_SLOTS);
+        assert!(cache.more.len() <= MAX_MORE && cache.long.len() < MAX_LONG_BYTES / 60 + 2);
         let mut n_found = 0;
         for number in 0..600_000 {
-            let mut ids = Vec::new();
-            if cache.get(key(number), &mut ids) {
+            if let Some((ids, n)) = cache.get(key(number), cache.place(key(number))) {
+                let ids = if n <= MAX_INLINE { &ids[..n] } else { cache.more(ids, n) };
                 assert_eq!(ids, ids_of(number));
                 n_found += 1;
             }
+            let mut ids = Vec::new();
+            if cache.get_long(&long(number), &mut ids) {
+                assert_eq!(ids, ids_of(number + 1));
+                n_found += 1;
+            }
         }
-        assert!(n_found > MAX_SLOTS * 3 / 4, "only {n_found} found");
-        assert!(cache.get(key(599_998), &mut Vec::new()), "the last is there");
+        assert!(n_found > 1000, "only {n_found} found");
+        assert!(cache.get(key(599_998), cache.place(key(599_998))).is_some(), "the last is there");
+        assert!(cache.get_long(&long(599_999), &mut Vec::new()), "the last is there");
     }
 }

@@ -55,14 +55,15 @@ impl PieceCounts {
     /// Counts the pieces of `text`.
     pub(crate) fn count_text(&mut self, pattern: Pattern, text: &[u8]) {
         let mut start = 0;
-        pattern.for_each_piece(text, LineFeed::Ends, |piece| {
-            let end = start + piece.len();
-            if piece.len() <= MAX_SHORT {
-                self.add_short(short_key(text, start, end), 1);
-            } else {
-                self.add_long(piece, 1);
+        pattern.for_each_batch(text, LineFeed::Ends, |ends| {
+            for &end in ends {
+                if end - start <= MAX_SHORT {
+                    self.add_short(short_key(text, start, end), 1);
+                } else {
+                    self.add_long(&text[start..end], 1);
+                }
+                start = end;
             }
-            start = end;
         });
     }
 

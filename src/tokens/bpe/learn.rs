@@ -415,7 +415,8 @@ mod tests {
         let start = std::time::Instant::now();
         assert_eq!(learn(&pieces, 1792, 2).len(), 1792);
         // A scan of the piece for each merge would be 4 · 10⁹ steps.
-        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+        let limit = if cfg!(debug_assertions) { 60.0 } else { 1.0 };
+        assert!(start.elapsed().as_secs_f64() < limit, "{:?}", start.elapsed());
     }
 
     /// CS336's training test: 243 merges, where equal counts go to the greater pair, compared as bytes.

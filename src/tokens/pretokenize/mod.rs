@@ -7,6 +7,12 @@
 mod class_table;
 pub(crate) mod classes;
 mod gpt2;
+mod gpt2_masks;
+
+use crate::math::ByteClassifier;
+
+/// Below so many bytes setting up the masks costs more than they save.
+const WORTH_MASKS: usize = 64;
 
 /// How text is cut into pieces before merging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,15 +33,41 @@ pub(crate) enum LineFeed {
     Ends,
 }
 
+/// So many ends the scanners that find them one by one hand over at a time.
+const BATCH: usize = 512;
+
 impl Pattern {
+    /// Hands the ends of the pieces of `text` to `ends`, ascending, many at a time; the last is the end of the text.
+    pub(crate) fn for_each_batch(self, text: &[u8], line_feed: LineFeed, mut ends: impl FnMut(&[usize])) {
+        if text.len() >= WORTH_MASKS
+            && let Some(classifier) = ByteClassifier::chosen()
+        {
+            return gpt2_masks::scan(text, line_feed, classifier, ends);
+        }
+        let mut batch = [0; BATCH];
+        let (mut n, mut at) = (0, 0);
+        while at < text.len() {
+            at = self.piece_end(text, at, line_feed);
+            batch[n] = at;
+            n += 1;
+            if n == BATCH {
+                ends(&batch);
+                n = 0;
+            }
+        }
+        ends(&batch[..n]);
+    }
+
     /// Hands the pieces of `text` to `piece`, in order.
+    #[cfg(test)]
     pub(crate) fn for_each_piece<'t>(self, text: &'t [u8], line_feed: LineFeed, mut piece: impl FnMut(&'t [u8])) {
         let mut start = 0;
-        while start < text.len() {
-            let end = self.piece_end(text, start, line_feed);
-            piece(&text[start..end]);
-            start = end;
-        }
+        self.for_each_batch(text, line_feed, |ends| {
+            for &end in ends {
+                piece(&text[start..end]);
+                start = end;
+            }
+        });
     }
 
     /// The end of the piece that begins at `start`, which must lie inside the text.
@@ -59,9 +91,25 @@ mod tests {
 
     const GPT2_PATTERN: &str = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
+    /// The pieces, by all scanners there are.
     fn pieces(text: &[u8], line_feed: LineFeed) -> Vec<&[u8]> {
         let mut pieces = Vec::new();
-        Pattern::Gpt2.for_each_piece(text, line_feed, |piece| pieces.push(piece));
+        let mut start = 0;
+        while start < text.len() {
+            let end = Pattern::Gpt2.piece_end(text, start, line_feed);
+            pieces.push(&text[start..end]);
+            start = end;
+        }
+        for classifier in ByteClassifier::all() {
+            let (mut fast, mut start) = (Vec::new(), 0);
+            gpt2_masks::scan(text, line_feed, classifier, |ends| {
+                for &end in ends {
+                    fast.push(&text[start..end]);
+                    start = end;
+                }
+            });
+            assert_eq!(fast, pieces, "{classifier:?} on {:?}", String::from_utf8_lossy(text));
+        }
         pieces
     }
 
@@ -114,6 +162,47 @@ mod tests {
             let expected: Vec<usize> =
                 GPT2.find_iter(&decoded).map(|found| found.unwrap().as_str().chars().count()).collect();
             prop_assert_eq!(characters(pieces(&text, LineFeed::Within)), expected);
+        }
+    }
+
+    /// Whatever decides something, at every place around the ends of blocks and windows.
+    #[test]
+    fn pieces_do_not_depend_on_where_blocks_and_windows_end() {
+        let cores = [
+            "don't",
+            "we'll've",
+            " 's",
+            "''re",
+            "'r",
+            "'",
+            "x' ",
+            "a  b",
+            " \n b",
+            "\n\n",
+            "\u{3000}\u{A0} c",
+            "é中",
+            "中 文",
+            "1a!",
+            "a\u{2028}",
+            "\u{A0}",
+            "😀'm😀",
+        ];
+        for core in cores {
+            for filler in ["a", " ", "中", ".", "\u{3000}", "\n", "7"] {
+                for around in [64, 4096] {
+                    for start in around - 12..around + 3 {
+                        let mut text = filler.repeat(start / filler.len());
+                        text.push_str(core);
+                        for tail in ["", "b", " ", "\n  z"] {
+                            let text = format!("{text}{tail}");
+                            pieces(text.as_bytes(), LineFeed::Within);
+                            pieces(text.as_bytes(), LineFeed::Ends);
+                            // And with bytes missing at the front, so that characters are cut.
+                            pieces(&text.as_bytes()[1..], LineFeed::Within);
+                        }
+                    }
+                }
+            }
         }
     }
 
