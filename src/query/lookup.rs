@@ -114,7 +114,7 @@ pub fn near_spellings(embeddings: &Embeddings, word: &str) -> Vec<String> {
     let wanted = word.to_lowercase();
     let n_letters = wanted.chars().count();
     // A third of the letters may differ; beyond that a spelling is not near but another word.
-    let furthest = n_letters.div_ceil(3);
+    let furthest = (n_letters / 3).max(1);
     let rank = |row: usize| embeddings.counts().map_or(row as u64, |counts| u64::MAX - counts[row]);
     let mut near: Vec<(usize, u64, usize)> = (0..embeddings.n_rows())
         .into_par_iter()

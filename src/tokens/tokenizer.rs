@@ -10,7 +10,7 @@ use crate::text::Normalizer;
 use crate::tokens::bpe::Bpe;
 use crate::tokens::names::Names;
 use crate::tokens::token_table::TokenTable;
-use crate::tokens::words::{WordSplit, Words};
+use crate::tokens::words::{WordSplit, Words, unknown_spelling};
 use crate::tokens::{TokenId, byte_alphabet, tokenizer_json};
 
 /// A byte-level BPE, or whole words.
@@ -73,6 +73,21 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Config`] names a word that is there twice, or says that there are more than 2³² − 2.
     pub fn from_words(words: Vec<Vec<u8>>) -> Result<Tokenizer> {
+        Tokenizer::from_word_list(words, None)
+    }
+
+    /// As [`from_words`](Tokenizer::from_words), but row 0 is the unknown word, and word i row i + 1: Hugging Face's
+    /// tokenizers fail on a word that they don't know when there is no such row.
+    ///
+    /// # Errors
+    /// As [`from_words`](Tokenizer::from_words).
+    pub fn from_words_and_unknown(mut words: Vec<Vec<u8>>) -> Result<Tokenizer> {
+        let unknown = unknown_spelling(|spelling| words.iter().any(|word| word == spelling.as_bytes()));
+        words.insert(0, unknown.into_bytes());
+        Tokenizer::from_word_list(words, Some(TokenId(0)))
+    }
+
+    fn from_word_list(words: Vec<Vec<u8>>, unknown: Option<TokenId>) -> Result<Tokenizer> {
         if words.len() >= u32::MAX as usize {
             return Err(Error::config("words", format!("{} words are more than there are ids", words.len())));
         }
@@ -84,7 +99,7 @@ impl Tokenizer {
                 return Err(Error::config("words", reason));
             }
         }
-        let words = Words { words: table, unknown: None, split: WordSplit::WhiteSpace };
+        let words = Words { words: table, unknown, split: WordSplit::WhiteSpace };
         Ok(Tokenizer::from_word_model(words, Normalizer::default()))
     }
 

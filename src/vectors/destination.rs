@@ -13,6 +13,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -84,12 +85,10 @@ pub(crate) fn check(path: &Path, needed_bytes: u64) -> Result<()> {
     // Trying is the only test that knows of permissions, quotas and read-only mounts alike.
     make_beside(&target, "new")?;
     match available_bytes(&parent(&target)) {
-        Some(available) if available < needed_bytes => Err(Error::TooFew {
-            what: format!("{}: free bytes on its disk", path.display()),
-            found: available,
-            needed: needed_bytes,
-            advice: "free some, or save elsewhere".to_string(),
-        }),
+        Some(available) if available < needed_bytes => {
+            let what = format!("{needed_bytes} bytes are needed, {available} are free: free some, or save elsewhere");
+            Err(Error::io(path)(io::Error::new(io::ErrorKind::StorageFull, what)))
+        }
         _ => Ok(()),
     }
 }
@@ -319,7 +318,7 @@ mod tests {
         assert!(refusal(&file.join("model"), 0).contains("file"));
         assert!(refusal(Path::new("/"), 0).contains("root"));
         if cfg!(unix) {
-            assert!(refusal(&home.path().join("model"), u64::MAX).contains("free bytes"));
+            assert!(refusal(&home.path().join("model"), u64::MAX).contains("are free"));
         }
         assert_eq!(names(home.path()), ["file"], "nothing is left of the trial");
     }

@@ -206,7 +206,7 @@ impl Embeddings {
     }
 
     /// Whether a row may be the answer to a question: it has a direction, stands for text, and is not the lesser
-    /// of two tokens for one word (see the [module](self)).
+    /// of two tokens for one word: `##mother` beside `mother`.
     pub fn is_answer(&self, row: usize) -> bool {
         self.answers.get_or_init(|| self.find_answers())[row]
     }

@@ -188,17 +188,20 @@ impl Model {
         write_folder(path, tokenizer, &tensors, config)
     }
 
-    /// Writes vectors from elsewhere as a model folder, with a tokenizer of their words; there are no nodes.
+    /// Writes vectors from elsewhere as a model folder, with a tokenizer of their words; there are no nodes and, unless
+    /// `embeddings` has them, no counts.
+    ///
+    /// Vectors that bring no tokenizer get a row of zeros before them, that of the unknown word.
     ///
     /// # Errors
     /// As [`save`](Model::save).
     pub fn save_vectors(path: &Path, embeddings: &Embeddings) -> Result<()> {
-        let (n_rows, dim) = (embeddings.n_rows(), embeddings.dim());
+        let dim = embeddings.dim();
         let tokenizer = match embeddings.tokenizer() {
             Some(tokenizer) => Cow::Borrowed(tokenizer),
             None => {
-                let words = (0..n_rows).map(|row| embeddings.bytes(row).to_vec());
-                Cow::Owned(Tokenizer::from_words(words.collect())?)
+                let words = (0..embeddings.n_rows()).map(|row| embeddings.bytes(row).to_vec());
+                Cow::Owned(Tokenizer::from_words_and_unknown(words.collect())?)
             }
         };
         let config = ModelConfig {
@@ -207,9 +210,11 @@ impl Model {
             dim,
             ..ModelConfig::default()
         };
-        let row = |row| embeddings.row(row);
-        let tensors =
-            Tensors { counts: embeddings.counts(), embeddings: Table { n_rows, dim, row: &row }, nodes: None };
+        let n_before = tokenizer.n_tokens() - embeddings.n_rows();
+        let unknown = vec![0.0; dim];
+        let row = |row: usize| row.checked_sub(n_before).map_or(&unknown[..], |row| embeddings.row(row));
+        let embeddings_table = Table { n_rows: tokenizer.n_tokens(), dim, row: &row };
+        let tensors = Tensors { counts: embeddings.counts(), embeddings: embeddings_table, nodes: None };
         write_folder(path, &tokenizer, &tensors, &config)
     }
 }
