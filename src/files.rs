@@ -13,6 +13,9 @@ use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 
+/// How long nobody has written to a file that counts as abandoned.
+const ABANDONED: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// The bytes of a file: mapped, or in memory where mapping does not work (pipes, empty files) or is not worth a file.
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -132,8 +135,10 @@ pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     }
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let folder = parent(&target);
+    let prefix = format!(".{}.wordgrove-", target.file_name().unwrap_or_default().display());
+    remove_abandoned(&folder, &prefix);
     let mut beside = tempfile::Builder::new();
-    beside.prefix(".wordgrove-");
+    beside.prefix(&prefix);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -141,12 +146,32 @@ pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
         beside.permissions(fs::Permissions::from_mode(0o666));
     }
     let file = beside.tempfile_in(&folder).map_err(Error::io(path))?;
+    // Held until the end, so that others can tell it from one whose writer was killed. Where the file system has no
+    // locks, such leftovers stay.
+    let _ = file.as_file().lock();
     let mut writer = BufWriter::with_capacity(1 << 18, file);
     write(&mut writer).map_err(Error::io(path))?;
     let file = writer.into_inner().map_err(|error| error.into_error()).map_err(Error::io(path))?;
     file.as_file().sync_all().map_err(Error::io(path))?;
     file.persist(&target).map_err(|error| Error::Io { path: path.to_path_buf(), source: error.error })?;
     sync_folder(&folder)
+}
+
+/// Removes what killed processes left beside a file: names with `prefix` that nobody holds a lock on.
+fn remove_abandoned(folder: &Path, prefix: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        // Another writer may stand between making its file and locking it, so a file must have some age, too.
+        let is_old = || {
+            entry.metadata().and_then(|m| m.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED))
+        };
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix))
+            && is_old()
+            && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+        {
+            // Somebody else may have been faster, which is as good.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// The folder that holds `path`; `.` for a bare name.
@@ -222,6 +247,26 @@ mod tests {
         bytes.release(0..bytes.len());
         assert_eq!(*bytes, written);
         FileBytes::from(written).release(0..100_000);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_by_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let aged = |name: &str| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - 2 * ABANDONED).unwrap();
+            file
+        };
+        drop(aged(".a.txt.wordgrove-old"));
+        let held = aged(".a.txt.wordgrove-held");
+        held.lock().unwrap();
+        drop(aged(".b.txt.wordgrove-other"));
+        fs::write(folder.path().join(".a.txt.wordgrove-new"), b"").unwrap();
+        replace_file(&folder.path().join("a.txt"), |out| out.write_all(b"x")).unwrap();
+        let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        let expected = [".a.txt.wordgrove-held", ".a.txt.wordgrove-new", ".b.txt.wordgrove-other", "a.txt"];
+        assert_eq!(names, expected);
     }
 
     #[test]

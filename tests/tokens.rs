@@ -98,10 +98,9 @@ fn sentences(stream: &IdStream) -> Vec<Vec<TokenId>> {
 
 fn learn_all(text: &[u8]) -> Vec<Tokenizer> {
     let corpus = Corpus::from_text(text);
-    let mut bpe = BpeConfig::default();
-    bpe.vocab_size = 400;
-    let mut normalized = bpe.clone();
-    normalized.normalizer = Normalizer { lowercase: true, form: Some(Form::Nfc) };
+    let bpe = BpeConfig { vocab_size: 400, ..BpeConfig::default() };
+    let normalizer = Normalizer { lowercase: true, form: Some(Form::Nfc) };
+    let normalized = BpeConfig { normalizer, ..bpe.clone() };
     vec![
         learn_bpe(&corpus, &bpe, &Silent).unwrap(),
         learn_bpe(&corpus, &normalized, &Silent).unwrap(),
@@ -161,8 +160,7 @@ fn the_share_of_words_left_out_is_reported() {
 #[test]
 fn a_vocabulary_that_cannot_be_is_refused_and_a_smaller_one_is_reported() {
     let corpus = Corpus::from_text("abababab\n");
-    let mut config = BpeConfig::default();
-    config.vocab_size = 255;
+    let mut config = BpeConfig { vocab_size: 255, ..BpeConfig::default() };
     assert!(matches!(learn_bpe(&corpus, &config, &Silent), Err(Error::Config { field: "vocab-size", .. })));
     config.vocab_size = 256;
     assert_eq!(learn_bpe(&corpus, &config, &Silent).unwrap().n_tokens(), 256);

@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         hold_out: 0.01,
         ..TrainConfig::default()
     };
-    let sample = Sample { text: ENGLISH, vocab_size: 5_600, config: config.clone(), output: &arguments.output };
+    let sample = Sample { text: ENGLISH, vocab_size: 5_500, config: config.clone(), output: &arguments.output };
     let english = grow(&sample, &terminal)?;
 
     say("\n4. Arithmetic with words: what is to woman as father is to man?\n")?;
@@ -87,9 +87,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
     say("\n6. The same for Chinese, which has no spaces between words\n")?;
     let config = TrainConfig { epochs: 30, ..config };
-    let sample = Sample { text: CHINESE, vocab_size: 2_500, config, output: &chinese };
+    let sample = Sample { text: CHINESE, vocab_size: 1_200, config, output: &chinese };
     let vectors = grow(&sample, &terminal)?;
-    for word in ["国王", "爸爸"] {
+    for word in ["国王", "北京"] {
         let found = nearest(&vectors, word, candidates)?;
         say(&format!("\nnearest to {word}"))?;
         print_answers(&mut out(), &found.results, &[])?;

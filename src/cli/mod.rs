@@ -88,6 +88,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn outcome(verb: Verb) -> Outcome {
     wordgrove::math::cpu()?;
+    terminal::survive_file_size_limit();
     match verb {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Train(arguments) => train::run(&arguments),

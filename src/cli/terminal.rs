@@ -3,16 +3,32 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, Once};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 use wordgrove::{EpochReport, Error, Event, Progress, TrainingStatus};
 
 use super::output::escaped;
 
-/// How often Ctrl-C was pressed.
-static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+/// Whether Ctrl-C was pressed, or the program asked to end, since this was first looked at.
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The order matters: the second signal finds the flag set and ends the program, the first sets it. Where they
+        // cannot be registered, a signal still ends the program, only less politely.
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag));
+        let _ = signal_hook::flag::register(signal, Arc::clone(&flag));
+    }
+    flag
+});
+
+/// Makes a write beyond the limit on file sizes (`ulimit -f`) an error like others, instead of the program's end.
+pub fn survive_file_size_limit() {
+    // A handler that only sets a flag nobody reads; without it the signal kills the process.
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::signal::SIGXFSZ, Arc::default());
+}
 
 /// Reports to standard error and to a log.
 pub struct Terminal {
@@ -35,15 +51,7 @@ impl Terminal {
     /// # Errors
     /// [`Error::Io`] when the log cannot be written.
     pub fn new(is_quiet: bool, log: Option<&Path>) -> Result<Terminal, Error> {
-        static HANDLER: Once = Once::new();
-        HANDLER.call_once(|| {
-            // Without a handler Ctrl-C still ends the program, only less politely.
-            let _ = ctrlc::set_handler(|| {
-                if INTERRUPTS.fetch_add(1, Ordering::Relaxed) > 0 {
-                    std::process::exit(130);
-                }
-            });
-        });
+        LazyLock::force(&INTERRUPTED);
         let open = |path: &Path| File::create(path).map(|file| (path.to_path_buf(), file)).map_err(Error::io(path));
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Ok(Terminal {
@@ -152,7 +160,7 @@ impl Progress for Terminal {
     }
 
     fn stop_requested(&self) -> bool {
-        INTERRUPTS.load(Ordering::Relaxed) > 0
+        INTERRUPTED.load(Ordering::Relaxed)
     }
 }
 

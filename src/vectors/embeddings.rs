@@ -216,13 +216,14 @@ impl Embeddings {
         let Naming::Tokens(tokenizer) = &self.naming else {
             return (0..self.n_rows()).map(has_direction).collect();
         };
-        let is_second = |row: usize| match std::str::from_utf8(tokenizer.bytes(token(row))) {
+        // A part of a character is no word, nor is the second token of the same name.
+        let is_name = |row: usize| match std::str::from_utf8(tokenizer.bytes(token(row))) {
             Ok(text) if !tokenizer.is_words() && !text.starts_with(' ') => {
-                tokenizer.id_of_name(text).is_some_and(|id| id.index() != row)
+                tokenizer.id_of_name(text).is_none_or(|id| id.index() == row)
             }
-            _ => false,
+            text => tokenizer.is_words() || text.is_ok(),
         };
-        let is_answer = |row: usize| has_direction(row) && !tokenizer.is_special(token(row)) && !is_second(row);
+        let is_answer = |row: usize| has_direction(row) && !tokenizer.is_special(token(row)) && is_name(row);
         (0..self.n_rows()).into_par_iter().with_min_len(1024).map(is_answer).collect()
     }
 
