@@ -13,7 +13,8 @@ use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 
-/// The bytes of a file: mapped, or read into memory where mapping does not work (pipes, empty files). Cheap to clone.
+/// The bytes of a file: mapped, or in memory where mapping does not work (pipes, empty files) or is not worth a file.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FileBytes(Arc<Storage>);
 
@@ -21,6 +22,8 @@ pub struct FileBytes(Arc<Storage>);
 enum Storage {
     Mapped(Mmap),
     Owned(Vec<u8>),
+    Narrow(Vec<u16>),
+    Wide(Vec<u32>),
 }
 
 impl FileBytes {
@@ -66,11 +69,35 @@ impl FileBytes {
             drop(released);
         }
     }
+
+    /// The bytes of `range` as little-endian `f32`, in place.
+    ///
+    /// `None` where that cannot be: on a big-endian machine, where the range does not start at a multiple of four bytes
+    /// in memory, is not a whole number of `f32`, or lies outside the file. The caller then copies.
+    pub fn floats(&self, range: Range<usize>) -> Option<&[f32]> {
+        let bytes = self.get(range)?;
+        if cfg!(target_endian = "big") {
+            return None;
+        }
+        bytemuck::try_cast_slice(bytes).ok()
+    }
 }
 
 impl From<Vec<u8>> for FileBytes {
     fn from(bytes: Vec<u8>) -> FileBytes {
         FileBytes(Arc::new(Storage::Owned(bytes)))
+    }
+}
+
+impl From<Vec<u16>> for FileBytes {
+    fn from(numbers: Vec<u16>) -> FileBytes {
+        FileBytes(Arc::new(Storage::Narrow(numbers)))
+    }
+}
+
+impl From<Vec<u32>> for FileBytes {
+    fn from(numbers: Vec<u32>) -> FileBytes {
+        FileBytes(Arc::new(Storage::Wide(numbers)))
     }
 }
 
@@ -81,6 +108,8 @@ impl Deref for FileBytes {
         match &*self.0 {
             Storage::Mapped(map) => map,
             Storage::Owned(bytes) => bytes,
+            Storage::Narrow(numbers) => bytemuck::cast_slice(numbers),
+            Storage::Wide(numbers) => bytemuck::cast_slice(numbers),
         }
     }
 }
@@ -179,6 +208,20 @@ mod tests {
         bytes.release(0..bytes.len());
         assert_eq!(*bytes, written);
         FileBytes::from(written).release(0..100_000);
+    }
+
+    #[test]
+    fn floats_are_read_in_place_only_where_they_lie_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("floats");
+        replace_file(&path, |out| out.write_all(&[0, 0, 128, 63, 0, 0, 0, 192, 7])).unwrap();
+        let bytes = FileBytes::open(&path).unwrap();
+        if cfg!(target_endian = "little") {
+            assert_eq!(bytes.floats(0..8), Some(&[1.0, -2.0][..]));
+        }
+        assert_eq!(bytes.floats(1..9), None, "not aligned");
+        assert_eq!(bytes.floats(0..7), None, "not whole");
+        assert_eq!(bytes.floats(4..12), None, "past the end");
     }
 
     #[test]

@@ -2,11 +2,17 @@
 
 pub mod error;
 pub mod files;
+pub mod huffman;
 pub mod math;
 pub mod progress;
+pub mod query;
 pub mod text;
 pub mod tokens;
+pub mod training;
+pub mod vectors;
 
 pub use error::{Error, Result};
+pub use huffman::{HuffmanTree, TreePath};
 pub use progress::{EpochReport, Event, Progress, Silent, TrainingStatus};
-pub use tokens::{TokenId, Tokenizer};
+pub use tokens::{IdStream, IdStreamBuilder, TokenId, Tokenizer};
+pub use training::{Architecture, TrainConfig, Trained, train};

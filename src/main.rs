@@ -1,2 +1,9 @@
-//! Start-up only.
-fn main() {}
+//! The program `wordgrove`: start-up only.
+
+#![deny(unsafe_code)]
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -13,7 +13,7 @@ pub struct Matrix {
 }
 
 /// One cache line of numbers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 struct Block([f32; BLOCK]);
 
@@ -59,15 +59,12 @@ impl Matrix {
 
     /// All rows with their padding, `[n_rows, stride]`.
     pub fn as_slice(&self) -> &[f32] {
-        // SAFETY: `Block` is `repr(C)` around `[f32; 16]`, 64 bytes with no padding of its own, so a slice of blocks
-        // is a slice of sixteen times as many initialised `f32`.
-        unsafe { std::slice::from_raw_parts(self.blocks.as_ptr().cast(), self.blocks.len() * BLOCK) }
+        bytemuck::cast_slice(&self.blocks)
     }
 
     /// All rows with their padding for writing, `[n_rows, stride]`.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: as in `as_slice`; the borrow of `self` is exclusive and any bits are a valid `f32`.
-        unsafe { std::slice::from_raw_parts_mut(self.blocks.as_mut_ptr().cast(), self.blocks.len() * BLOCK) }
+        bytemuck::cast_slice_mut(&mut self.blocks)
     }
 }
 

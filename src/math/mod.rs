@@ -1,7 +1,31 @@
 //! Numbers only; knows nothing of words.
+//!
+//! [`Matrix`] holds rows. `machine` makes the processor a type, so that `block` (the training step), `logistic` and
+//! `rows` (products with many rows) are written once and compiled for each of `plain`, `avx2` and `avx512`.
 
-mod kernels;
+#![allow(clippy::needless_range_loop, reason = "the indices of small arrays are names of registers")]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod block;
+mod direction;
+mod logistic;
+mod machine;
 mod matrix;
+mod plain;
+mod product;
+mod replica;
+mod rows;
+mod shared;
 
-pub use kernels::{dot, row_dots};
+pub(crate) use block::{LogisticBlock, Step};
+pub use direction::{is_direction, norm, unit};
+pub use machine::cpu;
+pub(crate) use machine::{Machine, Work, run};
 pub use matrix::Matrix;
+pub use product::row_products;
+pub(crate) use replica::Replica;
+pub use rows::{dot, row_dots};
+pub(crate) use shared::SharedMatrix;

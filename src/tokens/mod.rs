@@ -1,7 +1,21 @@
 //! Sentences → ids.
 
+mod bpe;
+mod byte_alphabet;
+mod encode_corpus;
+mod id_stream;
+mod names;
+mod pretokenize;
 mod token;
+mod token_table;
 mod tokenizer;
+mod tokenizer_json;
+mod words;
 
+pub use bpe::{BpeConfig, learn_bpe};
+pub use encode_corpus::encode_corpus;
+pub use id_stream::{IdStream, IdStreamBuilder};
+pub use pretokenize::Pattern;
 pub use token::TokenId;
 pub use tokenizer::Tokenizer;
+pub use words::{WordSplit, WordsConfig, learn_words};

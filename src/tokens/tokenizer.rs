@@ -1,61 +1,370 @@
 //! The tokenizer: bytes → ids → bytes.
 
+use std::borrow::Cow;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use crate::error::Result;
-use crate::tokens::TokenId;
+use crate::error::{Error, Result};
+use crate::files::FileBytes;
+use crate::text::Normalizer;
+use crate::tokens::bpe::Bpe;
+use crate::tokens::names::Names;
+use crate::tokens::token_table::TokenTable;
+use crate::tokens::words::{WordSplit, Words};
+use crate::tokens::{TokenId, byte_alphabet, tokenizer_json};
 
 /// A byte-level BPE, or whole words.
+///
+/// # Example
+/// ```
+/// use wordgrove::{Silent, text::Corpus, tokens::{BpeConfig, learn_bpe}};
+/// let mut config = BpeConfig::default();
+/// config.vocab_size = 259;
+/// let tokenizer = learn_bpe(&Corpus::from_text("low lower lowest\n"), &config, &Silent)?;
+/// let ids = tokenizer.encode(b"lowest");
+/// let pieces: Vec<String> = ids.iter().map(|&id| tokenizer.spelling(id)).collect();
+/// assert_eq!(pieces, ["low", "e", "s", "t"]);
+/// assert_eq!(tokenizer.decode(&ids)?, b"lowest");
+/// # Ok::<(), wordgrove::Error>(())
+/// ```
 #[derive(Debug, Clone)]
-pub struct Tokenizer {}
+pub struct Tokenizer {
+    pub(super) normalizer: Normalizer,
+    pub(super) model: Model,
+    /// Made when first asked for.
+    names: OnceLock<Names>,
+}
+
+/// How pieces become ids.
+#[derive(Debug, Clone)]
+pub(super) enum Model {
+    Bpe(Box<Bpe>),
+    Words(Words),
+}
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
-    pub fn read(_path: &Path) -> Result<Tokenizer> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`from_json`](Tokenizer::from_json); [`Error::Io`].
+    pub fn read(path: &Path) -> Result<Tokenizer> {
+        Tokenizer::from_json(&FileBytes::open(path)?, path)
     }
-    /// Reads the bytes of a `tokenizer.json`; `path` is for messages.
-    pub fn from_json(_json: &[u8], _path: &Path) -> Result<Tokenizer> {
-        todo!()
+
+    /// Reads the bytes of a `tokenizer.json`, the format of Hugging Face tokenizers; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a file that is damaged, and for one that asks for something that is not done here: it is
+    /// named, never passed over.
+    pub fn from_json(json: &[u8], path: &Path) -> Result<Tokenizer> {
+        tokenizer_json::read(json).map_err(|reason| Error::format(path, reason))
     }
+
     /// The `tokenizer.json`, as text.
+    ///
+    /// Words that are not UTF-8, which only [`from_words`](Tokenizer::from_words) brings, are written by their
+    /// [`spelling`](Tokenizer::spelling).
     pub fn to_json(&self) -> String {
-        todo!()
+        tokenizer_json::write(self)
     }
-    /// A tokenizer of whole words from a word list; row i is word i.
-    pub fn from_words(_words: Vec<Vec<u8>>) -> Result<Tokenizer> {
-        todo!()
+
+    /// A tokenizer of whole words from a word list; row i is word i. Texts are cut at white space.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names a word that is there twice, or says that there are more than 2³² − 2.
+    pub fn from_words(words: Vec<Vec<u8>>) -> Result<Tokenizer> {
+        if words.len() >= u32::MAX as usize {
+            return Err(Error::config("words", format!("{} words are more than there are ids", words.len())));
+        }
+        let mut table = TokenTable::default();
+        for (row, word) in words.iter().enumerate() {
+            let number = table.find_or_add(word) as usize;
+            if number != row {
+                let reason = format!("row {row} repeats the word of row {number}, '{}'", escape(word));
+                return Err(Error::config("words", reason));
+            }
+        }
+        let words = Words { words: table, unknown: None, split: WordSplit::WhiteSpace };
+        Ok(Tokenizer::from_word_model(words, Normalizer::default()))
     }
+
+    pub(super) fn from_word_model(words: Words, normalizer: Normalizer) -> Tokenizer {
+        Tokenizer { normalizer, model: Model::Words(words), names: OnceLock::new() }
+    }
+
+    pub(super) fn from_bpe(bpe: Bpe, normalizer: Normalizer) -> Tokenizer {
+        Tokenizer { normalizer, model: Model::Bpe(Box::new(bpe)), names: OnceLock::new() }
+    }
+
+    /// Whether tokens are whole words; else they are pieces of a byte-level BPE.
+    pub fn is_words(&self) -> bool {
+        matches!(self.model, Model::Words(_))
+    }
+
+    /// What is done to a text before it is cut.
+    pub fn normalizer(&self) -> Normalizer {
+        self.normalizer
+    }
+
     /// How many tokens: ids are `0..n_tokens`.
     pub fn n_tokens(&self) -> usize {
-        todo!()
+        self.tokens().len()
     }
-    /// The ids of a text.
-    pub fn encode(&self, _text: &[u8]) -> Vec<TokenId> {
-        todo!()
+
+    /// The ids of a text. A BPE encodes any bytes, and line feeds like other characters; words that are not in the
+    /// vocabulary become the unknown word's id, or nothing where there is no such id.
+    pub fn encode(&self, text: &[u8]) -> Vec<TokenId> {
+        let mut ids = Vec::new();
+        match &self.model {
+            Model::Bpe(bpe) => bpe.encode(&self.normalizer.apply(text), &mut ids),
+            Model::Words(words) => {
+                words.for_each_id(text, self.normalizer, |id| ids.extend(id.or(words.unknown)));
+            }
+        }
+        ids
     }
+
     /// The ids of a word as it stands inside a sentence: for BPE with the space before it.
-    pub fn encode_word(&self, _word: &str) -> Vec<TokenId> {
-        todo!()
+    ///
+    /// Empty when the vocabulary lacks the word or, where it is cut into several, one of them. A word of the vocabulary
+    /// is found as it is spelled there, even if a text would be cut within it.
+    pub fn encode_word(&self, word: &str) -> Vec<TokenId> {
+        match &self.model {
+            Model::Bpe(_) if word.is_empty() => Vec::new(),
+            Model::Bpe(_) => self.encode(format!(" {word}").as_bytes()),
+            Model::Words(words) => {
+                if let Some(id) = words.find(word.as_bytes()).or_else(|| words.find(&unescape(word)?)) {
+                    return vec![id];
+                }
+                let mut ids = Some(Vec::new());
+                words.for_each_id(word.as_bytes(), self.normalizer, |id| {
+                    ids = ids.take().zip(id).map(|(mut ids, id)| {
+                        ids.push(id);
+                        ids
+                    });
+                });
+                ids.unwrap_or_default()
+            }
+        }
     }
-    /// The bytes that ids stand for.
-    pub fn decode(&self, _ids: &[TokenId]) -> Result<Vec<u8>> {
-        todo!()
+
+    /// The bytes that ids stand for; words with a space between them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names an id that is not in the vocabulary.
+    pub fn decode(&self, ids: &[TokenId]) -> Result<Vec<u8>> {
+        let tokens = self.tokens();
+        let mut text = Vec::with_capacity(ids.len() * 4);
+        for (at, &id) in ids.iter().enumerate() {
+            if id.index() >= tokens.len() {
+                let reason =
+                    format!("{} (number {} of the ids) is not one of the {} tokens", id.0, at + 1, tokens.len());
+                return Err(Error::config("id", reason));
+            }
+            if at > 0 && self.is_words() {
+                text.push(b' ');
+            }
+            text.extend_from_slice(tokens.get(id.index()));
+        }
+        Ok(text)
     }
+
     /// The bytes of one token.
-    pub fn bytes(&self, _id: TokenId) -> &[u8] {
-        todo!()
+    ///
+    /// # Panics
+    /// When the id is not below [`n_tokens`](Tokenizer::n_tokens); the same holds for all that follow here.
+    pub fn bytes(&self, id: TokenId) -> &[u8] {
+        self.tokens().get(id.index())
     }
+
     /// A printable, reversible, unique spelling without spaces: BPE tokens in the byte-level alphabet, words as they are.
-    pub fn spelling(&self, _id: TokenId) -> String {
-        todo!()
+    ///
+    /// In words, white space and bytes that are not UTF-8 are written `\x20`.
+    pub fn spelling(&self, id: TokenId) -> String {
+        match &self.model {
+            Model::Bpe(bpe) if bpe.special.binary_search(&id.0).is_err() => byte_alphabet::spell(self.bytes(id)),
+            _ => escape(self.bytes(id)),
+        }
     }
+
     /// The token of a spelling.
-    pub fn id_of_spelling(&self, _spelling: &str) -> Option<TokenId> {
-        todo!()
+    pub fn id_of_spelling(&self, spelling: &str) -> Option<TokenId> {
+        let plain = match &self.model {
+            Model::Bpe(bpe) => byte_alphabet::bytes_of(spelling)
+                .and_then(|bytes| self.tokens().find(&bytes))
+                .filter(|id| bpe.special.binary_search(id).is_err()),
+            Model::Words(_) => None,
+        };
+        let escaped = || unescape(spelling).and_then(|bytes| self.tokens().find(&bytes));
+        plain.or_else(escaped).map(TokenId).filter(|&id| self.spelling(id) == spelling)
     }
+
+    /// What people call the token, unique: a BPE token without the space it begins with, `##` before a token that
+    /// continues a word of that name, see the [module](crate::tokens); a word as it is [spelled](Tokenizer::spelling).
+    ///
+    /// May hold control characters: escape them before printing.
+    pub fn name(&self, id: TokenId) -> Cow<'_, str> {
+        match &self.model {
+            Model::Bpe(_) => Cow::Borrowed(self.names().get(id)),
+            Model::Words(_) => Cow::Owned(self.spelling(id)),
+        }
+    }
+
+    /// The token of a name.
+    pub fn id_of_name(&self, name: &str) -> Option<TokenId> {
+        match &self.model {
+            Model::Bpe(_) => self.names().find(name),
+            Model::Words(_) => self.id_of_spelling(name),
+        }
+    }
+
     /// Tokens that stand for no text: the unknown word, added special tokens.
-    pub fn is_special(&self, _id: TokenId) -> bool {
-        todo!()
+    pub fn is_special(&self, id: TokenId) -> bool {
+        match &self.model {
+            Model::Bpe(bpe) => bpe.special.binary_search(&id.0).is_ok(),
+            Model::Words(words) => words.unknown == Some(id),
+        }
+    }
+
+    /// The bytes of all tokens, by id.
+    pub(super) fn tokens(&self) -> &TokenTable {
+        match &self.model {
+            Model::Bpe(bpe) => &bpe.tokens,
+            Model::Words(words) => &words.words,
+        }
+    }
+
+    fn names(&self) -> &Names {
+        self.names.get_or_init(|| Names::new(self.tokens()))
+    }
+}
+
+/// A word with white space and bad bytes as `\x20`. A backslash that would read as such an escape is one itself, so that
+/// [`unescape`] gives the word back.
+fn escape(word: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut spelling = String::with_capacity(word.len());
+    let hex = |spelling: &mut String, byte: u8| write!(spelling, "\\x{byte:02X}").expect("a String takes all");
+    for chunk in word.utf8_chunks() {
+        let text = chunk.valid();
+        for (at, character) in text.char_indices() {
+            if character.is_whitespace() || (character == '\\' && hex_escape(&text.as_bytes()[at..]).is_some()) {
+                character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| hex(&mut spelling, byte));
+            } else {
+                spelling.push(character);
+            }
+        }
+        chunk.invalid().iter().for_each(|&byte| hex(&mut spelling, byte));
+    }
+    spelling
+}
+
+/// The bytes of a spelling; `None` if it is as [`escape`] would never write it.
+fn unescape(spelling: &str) -> Option<Vec<u8>> {
+    let mut word = Vec::with_capacity(spelling.len());
+    let mut rest = spelling.as_bytes();
+    while let [first, ..] = *rest {
+        let (byte, len) = hex_escape(rest).map_or((first, 1), |byte| (byte, 4));
+        word.push(byte);
+        rest = &rest[len..];
+    }
+    (escape(&word) == spelling).then_some(word)
+}
+
+/// The byte of the `\x20` that `text` begins with.
+fn hex_escape(text: &[u8]) -> Option<u8> {
+    match text {
+        [b'\\', b'x', high, low, ..] => {
+            let digit = |byte: u8| match byte {
+                b'0'..=b'9' => Some(byte - b'0'),
+                b'A'..=b'F' => Some(byte - b'A' + 10),
+                _ => None,
+            };
+            Some(digit(*high)? << 4 | digit(*low)?)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::progress::Silent;
+    use crate::text::Corpus;
+    use crate::tokens::{BpeConfig, learn_bpe};
+
+    fn small_bpe() -> Tokenizer {
+        let text = "the king and the queen of the kings; 中文 中文字 'tis don't — naïve\r\n".repeat(3);
+        let config = BpeConfig { vocab_size: 320, ..BpeConfig::default() };
+        learn_bpe(&Corpus::from_text(text), &config, &Silent).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn decoding_gives_any_bytes_back(text in prop::collection::vec(any::<u8>(), 0..400)) {
+            let tokenizer = small_bpe();
+            prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text)).unwrap(), text);
+        }
+
+        #[test]
+        fn escaped_words_come_back(word in prop::collection::vec(prop_oneof![
+            Just(b'\\'), Just(b'x'), Just(b'2'), Just(b'0'), Just(b' '), Just(0xC3), Just(0xA4), Just(0xE3), Just(0x80)
+        ], 0..12)) {
+            let spelling = escape(&word);
+            prop_assert!(!spelling.contains(char::is_whitespace));
+            prop_assert_eq!(unescape(&spelling), Some(word));
+        }
+    }
+
+    #[test]
+    fn spellings_and_names_lead_back_to_their_token() {
+        let words = [&b"a b"[..], b"a", b"\xE4", b"\\x20", b"", "\u{3000}".as_bytes(), b"\\xE4", b"[UNK]"];
+        let words = Tokenizer::from_words(words.map(<[u8]>::to_vec).to_vec()).unwrap();
+        for tokenizer in [small_bpe(), words] {
+            let mut spellings = hashbrown::HashSet::new();
+            for id in (0..tokenizer.n_tokens() as u32).map(TokenId) {
+                let spelling = tokenizer.spelling(id);
+                assert_eq!(tokenizer.id_of_spelling(&spelling), Some(id), "{spelling}");
+                assert_eq!(tokenizer.id_of_name(&tokenizer.name(id)), Some(id), "{spelling}");
+                assert!(!spelling.contains(char::is_whitespace));
+                assert!(spellings.insert(spelling));
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_is_encoded_with_the_space_before_it() {
+        let tokenizer = small_bpe();
+        let ids = tokenizer.encode_word("king");
+        assert_eq!(tokenizer.decode(&ids).unwrap(), b" king");
+        assert_eq!(ids, tokenizer.encode(b"the king")[1..]);
+        assert_eq!(tokenizer.name(ids[0]), "king");
+        assert_eq!(tokenizer.encode_word(""), []);
+    }
+
+    #[test]
+    fn a_listed_word_is_found_whole_and_an_unknown_one_is_not() {
+        let words = ["New York", "new", "u.s.", "york"].map(|word| word.as_bytes().to_vec());
+        let tokenizer = Tokenizer::from_words(words.to_vec()).unwrap();
+        assert_eq!(tokenizer.encode_word("New York"), [TokenId(0)]);
+        assert_eq!(tokenizer.encode_word("New\\x20York"), [TokenId(0)]);
+        assert_eq!(tokenizer.encode_word("new york"), [TokenId(1), TokenId(3)]);
+        assert_eq!(tokenizer.encode_word("new jersey"), []);
+        assert_eq!(tokenizer.encode(b"new jersey york"), [TokenId(1), TokenId(3)]);
+        let twice = Tokenizer::from_words(vec![b"a".to_vec(), b"b".to_vec(), b"a".to_vec()]).unwrap_err();
+        assert_eq!(twice.to_string(), "words: row 2 repeats the word of row 0, 'a'");
+    }
+
+    #[test]
+    fn an_id_beyond_the_vocabulary_is_named() {
+        let tokenizer = small_bpe();
+        for id in [tokenizer.n_tokens() as u32, u32::MAX] {
+            let error = tokenizer.decode(&[TokenId(0), TokenId(id)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("id: {id} (number 2")), "{error}");
+        }
     }
 }

@@ -1,0 +1,96 @@
+//! The command line: one file per verb, and the table of them.
+//!
+//! Everything here uses the library's public names, as a stranger would. Answers go to standard output, everything
+//! else to standard error. Exit codes: 0 done, 1 failure, 2 wrong usage, 3 bad input data, 130 interrupted.
+
+mod analogy;
+mod convert;
+
+mod evaluate;
+
+mod failure;
+mod info;
+mod model;
+mod nearest;
+mod odd_one_out;
+mod output;
+mod query;
+mod similarity;
+mod spelling;
+mod terminal;
+mod tokenizer;
+mod train;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use failure::Outcome;
+
+/// Grows word vectors from plain text on a Huffman tree, and answers questions with them.
+#[derive(Parser)]
+#[command(name = "wordgrove", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Begin with: wordgrove demo\nThen: wordgrove train mytext.txt -o models/mine\n      \
+    wordgrove analogy models/mine father - man + woman")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Train vectors on text files
+    Train(Box<train::Arguments>),
+    /// Learn, use and look into a tokenizer
+    Tokenizer(tokenizer::Arguments),
+    /// The words nearest to a word
+    #[command(visible_alias = "neighbors", alias = "nn")]
+    Nearest(nearest::Arguments),
+    /// Arithmetic with words: father - man + woman
+    #[command(visible_alias = "calc")]
+    Analogy(analogy::Arguments),
+    /// The cosine of two words
+    Similarity(similarity::Arguments),
+    /// The word that does not belong
+    OddOneOut(odd_one_out::Arguments),
+    /// Accuracy on analogy questions, correlation with people's judgement of word pairs
+    Evaluate(evaluate::Arguments),
+    /// Turn a model or a file of vectors into another format
+    Convert(convert::Arguments),
+    /// What a model, or a file of vectors, is
+    Info(info::Arguments),
+}
+
+/// Runs the program with these arguments, its own name first.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(spelling::with_two_dashes(arguments)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A reader that left is no reason to complain about a help text.
+            let _ = error.print();
+            let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return ExitCode::from(if is_help { 0 } else { 2 });
+        }
+    };
+    match outcome(arguments.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn outcome(verb: Verb) -> Outcome {
+    wordgrove::math::cpu()?;
+    match verb {
+        Verb::Train(arguments) => train::run(&arguments),
+        Verb::Tokenizer(arguments) => tokenizer::run(&arguments),
+        Verb::Nearest(arguments) => nearest::run(&arguments),
+        Verb::Analogy(arguments) => analogy::run(&arguments),
+        Verb::Similarity(arguments) => similarity::run(&arguments),
+        Verb::OddOneOut(arguments) => odd_one_out::run(&arguments),
+        Verb::Evaluate(arguments) => evaluate::run(&arguments),
+        Verb::Convert(arguments) => convert::run(&arguments),
+        Verb::Info(arguments) => info::run(&arguments),
+    }
+}

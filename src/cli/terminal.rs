@@ -1,0 +1,184 @@
+//! Long work as people see it: one line on the terminal, JSON lines in a log, Ctrl-C.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once};
+
+use serde_json::{Value, json};
+use wordgrove::{EpochReport, Error, Event, Progress, TrainingStatus};
+
+use super::output::escaped;
+
+/// How often Ctrl-C was pressed.
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+
+/// Reports to standard error and to a log.
+pub struct Terminal {
+    state: Mutex<State>,
+    is_quiet: bool,
+    // Whether a line may be drawn and drawn over.
+    draws: bool,
+}
+
+struct State {
+    log: Option<(PathBuf, File)>,
+    log_failed: Option<io::Error>,
+    // Whether a line stands on the terminal that the next one is to cover.
+    line_is_open: bool,
+}
+
+impl Terminal {
+    /// From now on Ctrl-C asks the work to stop; the second one ends the program at once.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the log cannot be written.
+    pub fn new(is_quiet: bool, log: Option<&Path>) -> Result<Terminal, Error> {
+        static HANDLER: Once = Once::new();
+        HANDLER.call_once(|| {
+            // Without a handler Ctrl-C still ends the program, only less politely.
+            let _ = ctrlc::set_handler(|| {
+                if INTERRUPTS.fetch_add(1, Ordering::Relaxed) > 0 {
+                    std::process::exit(130);
+                }
+            });
+        });
+        let open = |path: &Path| File::create(path).map(|file| (path.to_path_buf(), file)).map_err(Error::io(path));
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Ok(Terminal {
+            state: Mutex::new(State { log: log.map(open).transpose()?, log_failed: None, line_is_open: false }),
+            is_quiet,
+            draws: !is_quiet && !is_dumb && io::stderr().is_terminal(),
+        })
+    }
+
+    /// Says something that stays; not when quiet.
+    pub fn say(&self, line: &str) {
+        if !self.is_quiet {
+            self.put(line);
+        }
+    }
+
+    /// Writes to the log what is not an event.
+    pub fn log(&self, value: &Value) {
+        let mut state = self.state();
+        if let Some((_, log)) = &mut state.log
+            && let Err(error) = writeln!(log, "{value}")
+        {
+            state.log_failed.get_or_insert(error);
+        }
+    }
+
+    /// Clears the line, and tells whether the log is whole.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a line of the log could not be written.
+    pub fn finish(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        clear(&mut state);
+        match (state.log_failed.take(), &state.log) {
+            (Some(error), Some((path, _))) => Err(Error::io(path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while the lock is held")
+    }
+
+    /// Prints a line that stays, above whatever is drawn over.
+    fn put(&self, line: &str) {
+        let mut state = self.state();
+        clear(&mut state);
+        // Progress that nobody can see is no reason to lose the work.
+        let _ = io::stderr().write_all(format!("{}\n", escaped(line)).as_bytes());
+    }
+
+    fn draw(&self, line: &str) {
+        if self.draws {
+            self.state().line_is_open = true;
+            let _ = io::stderr().write_all(format!("\r{line}\x1b[K").as_bytes());
+        }
+    }
+}
+
+fn clear(state: &mut State) {
+    if std::mem::take(&mut state.line_is_open) {
+        let _ = io::stderr().write_all(b"\r\x1b[K");
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        clear(&mut self.state());
+    }
+}
+
+impl Progress for Terminal {
+    fn report(&self, event: &Event<'_>) {
+        match event {
+            Event::Step { stage, done, total, unit } => {
+                let share = total.filter(|&total| total > 0).map(|total| 100 * done.min(&total) / total);
+                self.draw(&match (share, *unit) {
+                    (Some(share), _) => format!("{stage} {share} %"),
+                    (None, "bytes") => format!("{stage} {} MB", done / 1_000_000),
+                    (None, unit) => format!("{stage} {done} {unit}"),
+                });
+            }
+            Event::Training(status) => {
+                self.draw(&status_line(status));
+                self.log(&json!({
+                    "event": "progress", "epoch": status.epoch, "epochs": status.epochs, "done": status.done,
+                    "tokens_per_second": status.tokens_per_second.round(), "learning_rate": status.learning_rate,
+                    "train_bits": status.train_bits, "held_out_bits": status.held_out_bits,
+                    "eta_seconds": status.eta_seconds.round(),
+                }));
+            }
+            Event::Epoch(report) => {
+                self.say(&epoch_line(report));
+                let mut line = json!({"event": "epoch"});
+                if let (Value::Object(line), Ok(Value::Object(report))) = (&mut line, serde_json::to_value(report)) {
+                    line.extend(report);
+                }
+                self.log(&line);
+            }
+            Event::Warning(text) => {
+                self.put(&format!("warning: {text}"));
+                self.log(&json!({"event": "warning", "text": text}));
+            }
+            _ => {}
+        }
+    }
+
+    fn stop_requested(&self) -> bool {
+        INTERRUPTS.load(Ordering::Relaxed) > 0
+    }
+}
+
+fn status_line(status: &TrainingStatus) -> String {
+    let bits = |bits: Option<f64>| bits.map_or("–".to_string(), |bits| format!("{bits:.3}"));
+    let eta = status.eta_seconds.round() as u64;
+    format!(
+        "epoch {}/{}  {:.0} %  {:.2} M tokens/s  rate {:.4}  loss {} bits (held-out {})  ETA {}:{:02}",
+        status.epoch,
+        status.epochs,
+        100.0 * status.done,
+        status.tokens_per_second / 1e6,
+        status.learning_rate,
+        bits(status.train_bits),
+        bits(status.held_out_bits),
+        eta / 60,
+        eta % 60
+    )
+}
+
+fn epoch_line(report: &EpochReport) -> String {
+    let held_out = report.held_out_bits.map_or(String::new(), |bits| format!(", held-out {bits:.4}"));
+    format!(
+        "epoch {}: loss {:.4} bits{held_out}  ({:.2} M tokens/s)",
+        report.epoch,
+        report.train_bits,
+        report.tokens_per_second / 1e6
+    )
+}

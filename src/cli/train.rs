@@ -1,0 +1,366 @@
+//! `wordgrove train`: text files → a model folder.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use serde_json::{Map, Value, json};
+use wordgrove::files::parent;
+use wordgrove::text::{Corpus, Form, Normalizer};
+use wordgrove::tokens::{BpeConfig, IdStream, WordSplit, WordsConfig, encode_corpus, learn_bpe, learn_words};
+use wordgrove::vectors::{Model, ModelConfig};
+use wordgrove::{Architecture, HuffmanTree, Tokenizer, TrainConfig, Trained, train};
+
+use super::failure::{Failure, Outcome};
+use super::output::{grouped, print_json, size};
+use super::terminal::Terminal;
+
+/// What `train` is told.
+#[derive(Args)]
+#[command(
+    after_help = "The loss that is shown is exact: the mean of -log2 P(token | context) in bits. A lower loss on the \
+    held-out lines means better predictions; it need not mean better analogies.\n\nFlags of word2vec.c, fastText and \
+    gensim are understood: --size, --ws, --iter, --alpha, --workers, --minCount, -cbow 0, …"
+)]
+pub struct Arguments {
+    /// Text files or folders; - is standard input. Plain, .gz, .zst or .xz. A line is a sentence
+    #[arg(value_name = "TEXT", required_unless_present = "inputs")]
+    texts: Vec<PathBuf>,
+    /// The same as TEXT
+    #[arg(long = "input", alias = "train", value_name = "TEXT", hide = true)]
+    inputs: Vec<PathBuf>,
+    /// The model folder to write; a model that is there is replaced when the new one is complete
+    #[arg(short, long, value_name = "MODEL")]
+    output: PathBuf,
+    /// What a token is: pieces of words learned from the text, so that nothing is unknown; or whole words
+    #[arg(long, value_name = "KIND", default_value = "bpe", value_parser = ["bpe", "word"])]
+    tokens: String,
+    /// How many tokens to learn (bpe), 256 or more
+    #[arg(long, value_name = "N", default_value_t = 32_000)]
+    vocab_size: usize,
+    /// Leave out words that occur less often (word)
+    #[arg(long, alias = "minCount", alias = "mincount", value_name = "N", default_value_t = 5)]
+    min_count: u64,
+    /// Keep only the N most frequent words (word)
+    #[arg(long, value_name = "N")]
+    max_vocab: Option<usize>,
+    /// Where words end (word): at white space and around punctuation, or at white space only
+    #[arg(long, value_name = "WHERE", default_value = "punctuation", value_parser = ["punctuation", "whitespace"])]
+    split: String,
+    /// Use this tokenizer.json instead of learning one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["lowercase", "normalize", "max_vocab"])]
+    tokenizer: Option<PathBuf>,
+    /// Turn the text into lower case
+    #[arg(long)]
+    lowercase: bool,
+    /// Bring the text into a Unicode normal form
+    #[arg(long, value_name = "FORM", value_parser = ["nfc", "nfkc"])]
+    normalize: Option<String>,
+    /// How a token is predicted: from the mean of its context (cbow), or from each of its neighbours (skip-gram)
+    #[arg(long, alias = "model", value_name = "NAME", value_parser = PossibleValuesParser::new(["cbow", "skip-gram", "skipgram"]))]
+    architecture: Option<String>,
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(0..=1), conflicts_with_all = ["architecture", "sg"])]
+    cbow: Option<u8>,
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(0..=1), conflicts_with = "architecture")]
+    sg: Option<u8>,
+    /// Numbers in a vector, 1 to 16384, or auto (by the size of the vocabulary)
+    #[arg(long, alias = "size", alias = "vector-size", value_name = "N", default_value = "100")]
+    dim: String,
+    /// The farthest that a context may be, in tokens, 1 to 1000
+    #[arg(long, alias = "ws", value_name = "N", default_value_t = 5)]
+    window: usize,
+    /// Passes over the text
+    #[arg(long, alias = "epoch", alias = "iter", value_name = "N", default_value_t = 5)]
+    epochs: u32,
+    /// The learning rate at the start, above 0 and at most 10; it falls to a ten-thousandth of it [default: 0.05 for
+    /// cbow, 0.025 for skip-gram]
+    #[arg(long, alias = "lr", alias = "alpha", value_name = "R", allow_negative_numbers = true)]
+    learning_rate: Option<f32>,
+    /// The share of the text above which a token is thinned out, 0 (never) to 1
+    #[arg(
+        long,
+        short_alias = 't',
+        alias = "discard",
+        value_name = "SHARE",
+        default_value_t = 1e-3,
+        allow_negative_numbers = true
+    )]
+    sample: f64,
+    /// Worker threads, 1 to 1024 [default: all cores]. With one, the same seed gives the same bytes
+    #[arg(long, alias = "thread", alias = "workers", value_name = "N")]
+    threads: Option<usize>,
+    /// Where all random choices come from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// The share of the lines that is kept out of training to measure the loss on, up to 50%
+    #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share, allow_negative_numbers = true)]
+    hold_out: f64,
+    /// Refuse to start when more memory than this would be needed, like 4G [default: what the machine has free]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    memory_limit: Option<u64>,
+    /// Write what happens to this file, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Print a JSON object at the end
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but warnings and errors
+    #[arg(long, short)]
+    quiet: bool,
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(1..=1))]
+    hs: Option<u8>,
+}
+
+/// `0.1%` or `0.001`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
+    number
+        .trim()
+        .parse::<f64>()
+        .map(|number| number * unit)
+        .map_err(|_| "expected a share like 0.1% or 0.001".to_string())
+}
+
+/// `4G`, `500M` or a number of bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let unit = match text.trim_end_matches(['b', 'B']).chars().last() {
+        Some('k' | 'K') => 1e3,
+        Some('m' | 'M') => 1e6,
+        Some('g' | 'G') => 1e9,
+        Some('t' | 'T') => 1e12,
+        _ => 1.0,
+    };
+    let number: Result<f64, _> = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse();
+    match number {
+        Ok(number) if number > 0.0 && number * unit < 1e18 => Ok((number * unit) as u64),
+        _ => Err("expected a size like 500M or 4G".to_string()),
+    }
+}
+
+impl Arguments {
+    fn architecture(&self) -> Outcome<Architecture> {
+        Ok(match (&self.architecture, self.cbow, self.sg) {
+            (Some(name), ..) => name.parse()?,
+            (None, Some(0), _) | (None, _, Some(1)) => Architecture::SkipGram,
+            _ => Architecture::Cbow,
+        })
+    }
+
+    fn normalizer(&self) -> Normalizer {
+        let form = self.normalize.as_deref().map(|form| if form == "nfc" { Form::Nfc } else { Form::Nfkc });
+        Normalizer { lowercase: self.lowercase, form }
+    }
+
+    fn config(&self) -> Outcome<TrainConfig> {
+        let dim = match self.dim.as_str() {
+            // Settled when the size of the vocabulary is known.
+            "auto" => TrainConfig::default().dim,
+            number => number.parse().map_err(|_| {
+                Failure::Usage(format!("--dim: '{number}', expected a whole number from 1 to 16384, or auto"))
+            })?,
+        };
+        let config = TrainConfig {
+            architecture: self.architecture()?,
+            dim,
+            window: self.window,
+            epochs: self.epochs,
+            learning_rate: self.learning_rate,
+            sample: self.sample,
+            workers: self.threads.unwrap_or(TrainConfig::default().workers),
+            seed: self.seed,
+            hold_out: self.hold_out,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The tokenizer that was given or, when it is to be learned, how.
+    fn check_tokens(&self) -> Outcome<(BpeConfig, WordsConfig)> {
+        let mut bpe = BpeConfig::default();
+        bpe.vocab_size = self.vocab_size;
+        bpe.normalizer = self.normalizer();
+        let mut words = WordsConfig::default();
+        words.min_count = self.min_count;
+        words.max_vocab = self.max_vocab;
+        words.split = if self.split == "whitespace" { WordSplit::WhiteSpace } else { WordSplit::Words };
+        words.normalizer = self.normalizer();
+        if self.tokens == "bpe" {
+            bpe.check()?
+        } else {
+            words.check()?
+        }
+        Ok((bpe, words))
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Outcome {
+    let mut config = arguments.config()?;
+    let (bpe, words) = arguments.check_tokens()?;
+    let given = arguments.tokenizer.as_deref().map(Tokenizer::read).transpose()?;
+    // What can be found out before the work begins is found out before the work begins.
+    Model::check_destination(&arguments.output, given.as_ref().map_or(256, Tokenizer::n_tokens), config.dim)?;
+    let texts: Vec<PathBuf> = arguments.texts.iter().chain(&arguments.inputs).cloned().collect();
+    let terminal = Terminal::new(arguments.quiet, arguments.log.as_deref())?;
+    let corpus = Corpus::open_with(&texts, &terminal)?;
+    let tokenizer = match given {
+        Some(tokenizer) => tokenizer,
+        None if arguments.tokens == "bpe" => learn_bpe(&corpus, &bpe, &terminal)?,
+        None => learn_words(&corpus, &words, &terminal)?,
+    };
+    if arguments.dim == "auto" {
+        config.dim = TrainConfig::auto_dim(tokenizer.n_tokens());
+    }
+    Model::check_destination(&arguments.output, tokenizer.n_tokens(), config.dim)?;
+    check_memory(arguments.memory_limit, tokenizer.n_tokens(), &config)?;
+    let stream = encode_corpus(&corpus, &tokenizer, &parent(&arguments.output), &terminal)?;
+    terminal.say(&format!(
+        "{} tokens in {} sentences; {} different ones in the {}; {} vectors of {} numbers, {}",
+        grouped(stream.n_ids()),
+        grouped(stream.n_sentences()),
+        grouped(tokenizer.n_tokens() as u64),
+        if tokenizer.is_words() { "vocabulary" } else { "tokenizer" },
+        config.architecture,
+        config.dim,
+        if config.workers == 1 { "1 worker".to_string() } else { format!("{} workers", config.workers) }
+    ));
+    let tree = HuffmanTree::from_counts(stream.counts())?;
+    let trained = train(&stream, &tree, &config, &terminal)?;
+    save(arguments, &tokenizer, &stream, &config, &trained)?;
+    terminal.log(&json!({"event": "saved", "model": arguments.output}));
+    terminal.finish()?;
+    terminal.say(&format!(
+        "saved {}\ntry: wordgrove nearest {0} WORD\n     wordgrove analogy {0} father - man + woman",
+        arguments.output.display()
+    ));
+    if arguments.json {
+        print_json(&summary(arguments, &tokenizer, &stream, &trained))?;
+    }
+    Ok(())
+}
+
+fn save(
+    arguments: &Arguments,
+    tokenizer: &Tokenizer,
+    stream: &IdStream,
+    config: &TrainConfig,
+    trained: &Trained,
+) -> Outcome {
+    let model = ModelConfig {
+        wordgrove_version: env!("CARGO_PKG_VERSION").to_string(),
+        architecture: Some(config.architecture.to_string()),
+        tokens: if tokenizer.is_words() { "word" } else { "bpe" }.to_string(),
+        dim: config.dim,
+        settings: settings(arguments, tokenizer, config),
+        epochs: trained.epochs.clone(),
+        n_text_tokens: stream.n_ids(),
+        n_sentences: stream.n_sentences(),
+    };
+    Model::save(&arguments.output, tokenizer, &trained.input, Some(&trained.output), stream.counts(), &model)?;
+    Ok(())
+}
+
+/// Every setting as it took effect, by the name of its flag.
+fn settings(arguments: &Arguments, tokenizer: &Tokenizer, config: &TrainConfig) -> Map<String, Value> {
+    let normalizer = tokenizer.normalizer();
+    let form = normalizer.form.map(|form| match form {
+        Form::Nfc => "nfc",
+        Form::Nfkc => "nfkc",
+    });
+    let mut settings = json!({
+        "texts": arguments.texts.iter().chain(&arguments.inputs).map(|text| text.display().to_string()).collect::<Vec<_>>(),
+        "lowercase": normalizer.lowercase, "normalize": form,
+        "architecture": config.architecture.to_string(), "loss": "hs", "dim": config.dim, "window": config.window,
+        "epochs": config.epochs, "learning-rate": config.initial_learning_rate(), "sample": config.sample,
+        "threads": config.workers, "seed": config.seed, "hold-out": config.hold_out,
+    });
+    match &arguments.tokenizer {
+        Some(tokenizer) => settings["tokenizer"] = json!(tokenizer.display().to_string()),
+        None if tokenizer.is_words() => {
+            settings["min-count"] = json!(arguments.min_count);
+            settings["max-vocab"] = json!(arguments.max_vocab);
+            settings["split"] = json!(arguments.split);
+        }
+        None => settings["vocab-size"] = json!(arguments.vocab_size),
+    }
+    match settings {
+        Value::Object(settings) => settings,
+        _ => Map::new(),
+    }
+}
+
+fn summary(arguments: &Arguments, tokenizer: &Tokenizer, stream: &IdStream, trained: &Trained) -> Value {
+    let epochs: Vec<Value> = trained
+        .epochs
+        .iter()
+        .map(|epoch| {
+            json!({
+                "train_bits": epoch.train_bits, "held_out_bits": epoch.held_out_bits,
+                "tokens_per_second": epoch.tokens_per_second,
+            })
+        })
+        .collect();
+    json!({
+        "model": arguments.output.display().to_string(), "tokens": stream.n_ids(), "sentences": stream.n_sentences(),
+        "vocabulary": tokenizer.n_tokens(), "dim": trained.input.dim(), "epochs": epochs, "peak_rss_bytes": peak_rss_bytes(),
+    })
+}
+
+/// Refuses before the start what would end in the middle.
+fn check_memory(limit: Option<u64>, n_tokens: usize, config: &TrainConfig) -> Outcome {
+    let row = config.dim.next_multiple_of(16) as u64 * 4;
+    let needed = row * 2 * n_tokens as u64;
+    let Some((limit, whose)) = limit.map(|limit| (limit, "--memory-limit")).or(available_bytes().map(|n| (n, "free")))
+    else {
+        return Ok(());
+    };
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{} vectors of {} numbers need about {}, {whose} is {}; try a smaller --dim or vocabulary",
+        grouped(n_tokens as u64),
+        config.dim,
+        size(needed),
+        size(limit)
+    )))
+}
+
+/// Memory that can be had without swapping, where the system tells.
+fn available_bytes() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemAvailable:")
+}
+
+/// The most memory that this process has held at once, where the system tells.
+pub fn peak_rss_bytes() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmHWM:")
+}
+
+fn kilobytes(path: impl AsRef<Path>, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|n| n * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_sizes_are_read_as_people_write_them() {
+        assert_eq!(share("0.1%").unwrap(), 0.001);
+        assert_eq!(share("0.25").unwrap(), 0.25);
+        assert!(share("much").is_err());
+        assert_eq!(
+            (bytes("4G").unwrap(), bytes("500MB").unwrap(), bytes("77").unwrap()),
+            (4_000_000_000, 500_000_000, 77)
+        );
+        assert!(bytes("-4G").is_err() && bytes("G").is_err());
+    }
+
+    #[test]
+    fn this_process_has_used_some_memory() {
+        if cfg!(target_os = "linux") {
+            assert!(peak_rss_bytes().unwrap() > 100_000);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! How often each different piece occurs.
+//!
+//! In: text, in chunks of any order. Out: pieces with their counts. The one idea: nearly all pieces are at most 15 bytes
+//! long, so they are compared as one 128-bit number, bytes and length together, in an open table; the few long ones
+//! live in an ordinary map.
+
+use hashbrown::HashMap;
+
+use crate::tokens::pretokenize::{LineFeed, Pattern};
+
+/// The longest piece that is a key.
+pub(crate) const MAX_SHORT: usize = 15;
+
+/// Different pieces with their counts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PieceCounts {
+    /// A power of two, or none yet; a slot with key 0 is free.
+    slots: Vec<Slot>,
+    n_short: usize,
+    long: HashMap<Box<[u8]>, u64, rustc_hash::FxBuildHasher>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    key: u128,
+    count: u64,
+}
+
+/// `text[start..end]`, which is 1 to 15 bytes, as a number: the bytes from the lowest on, and the length above them.
+#[inline]
+pub(crate) fn short_key(text: &[u8], start: usize, end: usize) -> u128 {
+    let len = end - start;
+    debug_assert!((1..=MAX_SHORT).contains(&len));
+    let bytes = match text.get(start..start + 16) {
+        Some(bytes) => u128::from_le_bytes(bytes.try_into().expect("16 bytes")),
+        // The last pieces of a text, where 16 bytes are no longer there.
+        None => {
+            let mut bytes = [0; 16];
+            bytes[..len].copy_from_slice(&text[start..end]);
+            u128::from_le_bytes(bytes)
+        }
+    };
+    bytes & ((1 << (8 * len)) - 1) | (len as u128) << 120
+}
+
+/// A well-mixed number from a key: both halves multiplied in 128 bits, the halves of the product folded.
+#[inline]
+pub(crate) fn hash_key(key: u128) -> u64 {
+    let product =
+        u128::from(key as u64 ^ 0x9E37_79B9_7F4A_7C15) * u128::from((key >> 64) as u64 ^ 0xD6E8_FEB8_6659_FD93);
+    product as u64 ^ (product >> 64) as u64
+}
+
+impl PieceCounts {
+    /// Counts the pieces of `text`.
+    pub(crate) fn count_text(&mut self, pattern: Pattern, text: &[u8]) {
+        let mut start = 0;
+        pattern.for_each_piece(text, LineFeed::Ends, |piece| {
+            let end = start + piece.len();
+            if piece.len() <= MAX_SHORT {
+                self.add_short(short_key(text, start, end), 1);
+            } else {
+                self.add_long(piece, 1);
+            }
+            start = end;
+        });
+    }
+
+    /// Adds `count` occurrences of `piece`.
+    #[cfg(test)]
+    pub(crate) fn add(&mut self, piece: &[u8], count: u64) {
+        match piece.len() {
+            0 => {}
+            1..=MAX_SHORT => self.add_short(short_key(piece, 0, piece.len()), count),
+            _ => self.add_long(piece, count),
+        }
+    }
+
+    /// Adds all of `other`'s counts.
+    pub(crate) fn merge(&mut self, other: PieceCounts) {
+        for slot in other.slots.iter().filter(|slot| slot.key != 0) {
+            self.add_short(slot.key, slot.count);
+        }
+        for (piece, count) in other.long {
+            *self.long.entry(piece).or_insert(0) += count;
+        }
+    }
+
+    /// How many different pieces there are.
+    pub(crate) fn len(&self) -> usize {
+        self.n_short + self.long.len()
+    }
+
+    /// Hands each different piece and its count to `piece`, in no order that means anything.
+    pub(crate) fn for_each(&self, mut piece: impl FnMut(&[u8], u64)) {
+        for slot in self.slots.iter().filter(|slot| slot.key != 0) {
+            let bytes = slot.key.to_le_bytes();
+            piece(&bytes[..usize::from(bytes[15])], slot.count);
+        }
+        for (bytes, &count) in &self.long {
+            piece(bytes, count);
+        }
+    }
+
+    #[inline]
+    fn add_short(&mut self, key: u128, count: u64) {
+        if self.n_short >= self.slots.len() / 2 {
+            self.grow();
+        }
+        let slot = find(&mut self.slots, key);
+        if slot.key == 0 {
+            slot.key = key;
+            self.n_short += 1;
+        }
+        slot.count += count;
+    }
+
+    fn add_long(&mut self, piece: &[u8], count: u64) {
+        match self.long.get_mut(piece) {
+            Some(known) => *known += count,
+            None => _ = self.long.insert(piece.into(), count),
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let mut slots = vec![Slot::default(); (self.slots.len() * 2).max(1 << 12)];
+        for slot in self.slots.iter().filter(|slot| slot.key != 0) {
+            *find(&mut slots, slot.key) = *slot;
+        }
+        self.slots = slots;
+    }
+}
+
+/// The slot of `key`, or the free slot where it belongs.
+#[inline]
+fn find(slots: &mut [Slot], key: u128) -> &mut Slot {
+    let mask = slots.len() - 1;
+    let mut at = hash_key(key) as usize & mask;
+    // At most half of the slots are taken, so a free one comes soon.
+    while slots[at].key != key && slots[at].key != 0 {
+        at = (at + 1) & mask;
+    }
+    &mut slots[at]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn to_map(counts: &PieceCounts) -> BTreeMap<Vec<u8>, u64> {
+        let mut map = BTreeMap::new();
+        counts.for_each(|piece, count| assert!(map.insert(piece.to_vec(), count).is_none()));
+        assert_eq!(map.len(), counts.len());
+        map
+    }
+
+    #[test]
+    fn counts_are_those_of_a_plain_map() {
+        let mut text = Vec::new();
+        for number in 0..5000u32 {
+            text.extend_from_slice(format!("w{} x{:0>20}\n", number % 1700, number % 13).as_bytes());
+        }
+        let mut plain: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        Pattern::Gpt2.for_each_piece(&text, LineFeed::Ends, |piece| *plain.entry(piece.to_vec()).or_insert(0) += 1);
+        let mut whole = PieceCounts::default();
+        whole.count_text(Pattern::Gpt2, &text);
+        assert_eq!(to_map(&whole), plain);
+        let mut halves = PieceCounts::default();
+        let middle = text.len() / 2 + text[text.len() / 2..].iter().position(|&byte| byte == b'\n').unwrap() + 1;
+        let mut second = PieceCounts::default();
+        halves.count_text(Pattern::Gpt2, &text[..middle]);
+        second.count_text(Pattern::Gpt2, &text[middle..]);
+        halves.merge(second);
+        assert_eq!(to_map(&halves), plain);
+    }
+
+    #[test]
+    fn pieces_with_zero_bytes_and_of_any_length_are_told_apart() {
+        let mut counts = PieceCounts::default();
+        let mut plain = BTreeMap::new();
+        for len in 1..40 {
+            for filler in [0u8, 1, 255] {
+                let piece = vec![filler; len];
+                counts.add(&piece, len as u64);
+                plain.insert(piece, len as u64);
+            }
+        }
+        counts.add(b"", 7);
+        assert_eq!(to_map(&counts), plain);
+    }
+
+    #[test]
+    fn counts_beyond_32_bits_are_kept() {
+        let mut counts = PieceCounts::default();
+        counts.add(b"the", 1 << 40);
+        counts.add(b"the", 1 << 40);
+        assert_eq!(to_map(&counts)[&b"the"[..]], 1 << 41);
+    }
+}

@@ -1,0 +1,92 @@
+//! Many byte strings in one place, by number, and back.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+
+/// Byte strings, numbered from 0 in the order they came, all in one stretch of memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TokenTable {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// The numbers, by the hash of their bytes.
+    numbers: HashTable<u32>,
+}
+
+impl TokenTable {
+    /// How many strings there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The string of a number, which must be below [`len`](Self::len).
+    #[inline]
+    pub(crate) fn get(&self, number: usize) -> &[u8] {
+        get(&self.bytes, &self.ends, number)
+    }
+
+    /// The number of a string.
+    pub(crate) fn find(&self, token: &[u8]) -> Option<u32> {
+        let same = |&number: &u32| self.get(number as usize) == token;
+        self.numbers.find(FxBuildHasher.hash_one(token), same).copied()
+    }
+
+    /// The number of a string, which is added if it is not there yet.
+    pub(crate) fn find_or_add(&mut self, token: &[u8]) -> u32 {
+        if let Some(number) = self.find(token) {
+            return number;
+        }
+        self.push(token);
+        self.len() as u32 - 1
+    }
+
+    /// Adds a string; if it is there already, [`find`](Self::find) keeps giving the first.
+    ///
+    /// # Panics
+    /// At the 2³²nd string.
+    pub(crate) fn push(&mut self, token: &[u8]) {
+        let number = u32::try_from(self.len()).expect("fewer than 2^32 different strings");
+        let known = self.find(token).is_some();
+        self.bytes.extend_from_slice(token);
+        self.ends.push(self.bytes.len());
+        if !known {
+            let (bytes, ends) = (&self.bytes, &self.ends);
+            let hash = |&number: &u32| FxBuildHasher.hash_one(get(bytes, ends, number as usize));
+            self.numbers.insert_unique(FxBuildHasher.hash_one(token), number, hash);
+        }
+    }
+
+    /// All strings, in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|number| self.get(number))
+    }
+}
+
+#[inline]
+fn get<'a>(bytes: &'a [u8], ends: &[usize], number: usize) -> &'a [u8] {
+    let start = if number == 0 { 0 } else { ends[number - 1] };
+    &bytes[start..ends[number]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_have_numbers_and_numbers_have_strings() {
+        let mut table = TokenTable::default();
+        for round in 0..2 {
+            for number in 0..1000u32 {
+                assert_eq!(table.find_or_add(format!("w{number}").as_bytes()), number, "round {round}");
+            }
+        }
+        assert_eq!(table.len(), 1000);
+        assert_eq!(table.get(999), b"w999");
+        assert_eq!(table.find(b"w1000"), None);
+        table.push(b"w7");
+        assert_eq!((table.find(b"w7"), table.get(1000)), (Some(7), &b"w7"[..]));
+        assert_eq!(table.find_or_add(b""), 1001);
+        assert_eq!(table.iter().count(), 1002);
+    }
+}

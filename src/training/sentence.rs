@@ -1,0 +1,119 @@
+//! A sentence as the window sees it: the tokens that stayed, how far each one looks, and its path in the tree.
+
+use std::ops::Range;
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng, SeedableRng};
+
+use crate::huffman::{HuffmanTree, TreePath};
+use crate::math::Machine;
+use crate::tokens::TokenId;
+use crate::training::subsample::Subsample;
+
+/// The tokens of a sentence after thinning, each with its window radius and its path in the tree.
+#[derive(Debug, Default)]
+pub(crate) struct Sentence<'a> {
+    ids: Vec<u32>,
+    radii: Vec<u32>,
+    paths: Vec<TreePath<'a>>,
+}
+
+impl<'a> Sentence<'a> {
+    /// Thins `ids` and draws a radius from `1..=window` for each that stays.
+    ///
+    /// One random number serves both: its upper half decides whether the token stays, its lower half how far it looks.
+    #[inline(always)]
+    pub(crate) fn draw(
+        &mut self,
+        ids: &[TokenId],
+        subsample: &Subsample,
+        window: usize,
+        random: &mut Xoshiro256PlusPlus,
+    ) {
+        self.ids.resize(ids.len(), 0);
+        self.radii.resize(ids.len(), 0);
+        let mut n = 0;
+        for &id in ids {
+            let bits = random.next_u64();
+            // Written always, kept or overwritten: a branch that chance decides costs more than two stores.
+            self.ids[n] = id.0;
+            // The upper half of a product of 32 by 32 bits spreads the low half evenly over 0..window.
+            self.radii[n] = 1 + (((bits & 0xffff_ffff) * window as u64) >> 32) as u32;
+            n += usize::from(subsample.keeps(id, (bits >> 32) as u32));
+        }
+        self.ids.truncate(n);
+        self.radii.truncate(n);
+    }
+
+    /// Looks all paths up, and asks for their cache lines: one after the other they would each be waited for.
+    #[inline(always)]
+    pub(crate) fn find_paths<M: Machine>(&mut self, m: M, tree: &'a HuffmanTree) {
+        self.paths.clear();
+        for &id in &self.ids {
+            let path = tree.path(TokenId(id));
+            m.prefetch(path.nodes.as_ptr().cast());
+            m.prefetch(path.bits.as_ptr().cast());
+            self.paths.push(path);
+        }
+    }
+
+    /// The tokens that stayed.
+    #[inline(always)]
+    pub(crate) fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The path of the token at `position`, after [`find_paths`](Self::find_paths).
+    #[inline(always)]
+    pub(crate) fn path(&self, position: usize) -> Option<TreePath<'a>> {
+        self.paths.get(position).copied()
+    }
+
+    /// The positions that the center at `center` sees, itself among them.
+    #[inline(always)]
+    pub(crate) fn window(&self, center: usize) -> Range<usize> {
+        let radius = self.radii[center] as usize;
+        center.saturating_sub(radius)..(center + radius + 1).min(self.ids.len())
+    }
+}
+
+/// The generator for one piece of work. Seeds belong to pieces of work, never to threads, so that what is drawn does
+/// not depend on who does it.
+pub(crate) fn generator(seed: u64, epoch: u64, piece: u64) -> Xoshiro256PlusPlus {
+    // `seed_from_u64` scrambles its argument; the products keep different triples apart.
+    let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ epoch.wrapping_mul(0xd1b5_4a32_d192_ed03) ^ piece;
+    Xoshiro256PlusPlus::seed_from_u64(mixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn radii_are_even_and_windows_stay_inside() {
+        let ids: Vec<TokenId> = (0..50_000).map(|i| TokenId(i % 7)).collect();
+        let subsample = Subsample::new(&[1; 7], 0.0);
+        let mut sentence = Sentence::default();
+        sentence.draw(&ids, &subsample, 5, &mut generator(1, 2, 3));
+        assert_eq!(sentence.ids().len(), 50_000);
+        let mut seen = [0u32; 6];
+        for center in 0..50_000 {
+            seen[sentence.radii[center] as usize] += 1;
+            let window = sentence.window(center);
+            assert!(window.contains(&center) && window.end <= 50_000);
+        }
+        // 10,000 expected each; five standard deviations are 450.
+        assert_eq!(seen[0], 0);
+        assert!(seen[1..].iter().all(|&n| (9_550..=10_450).contains(&n)), "{seen:?}");
+    }
+
+    #[test]
+    fn thinning_keeps_the_expected_share() {
+        let ids = vec![TokenId(0); 100_000];
+        let subsample = Subsample::new(&[1, 99], 1e-3);
+        let mut sentence = Sentence::default();
+        sentence.draw(&ids, &subsample, 5, &mut generator(1, 0, 0));
+        // 41.6 % expected; five standard deviations are 0.8 %.
+        assert!((40_800..=42_500).contains(&sentence.ids().len()), "{}", sentence.ids().len());
+    }
+}

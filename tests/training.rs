@@ -1,0 +1,142 @@
+//! Training through the public names: what is learned, and that what is printed is true.
+
+use std::path::Path;
+
+use wordgrove::{
+    Architecture, Error, Event, HuffmanTree, IdStream, IdStreamBuilder, Progress, Silent, TokenId, TrainConfig, train,
+};
+
+/// Sentences in which tokens come in groups of ten: those of a group keep company, and all groups share ten others.
+fn grouped_stream(n_sentences: u64) -> IdStream {
+    let mut builder = IdStreamBuilder::new(70, Path::new("."));
+    let mut state = 1u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % below) as u32
+    };
+    for _ in 0..n_sentences {
+        let group = random(6);
+        let ids: Vec<TokenId> =
+            (0..12).map(|_| TokenId(if random(3) == 0 { 60 + random(10) } else { group * 10 + random(10) })).collect();
+        builder.push(&ids).unwrap();
+        builder.end_sentence().unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+fn config(architecture: Architecture) -> TrainConfig {
+    TrainConfig { architecture, dim: 24, epochs: 4, sample: 0.0, workers: 1, hold_out: 0.02, ..TrainConfig::default() }
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn tokens_that_keep_company_get_alike_vectors_with_one_worker_and_with_three() {
+    let stream = grouped_stream(6_000);
+    let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
+    for architecture in [Architecture::Cbow, Architecture::SkipGram] {
+        for workers in [1, 3] {
+            let config = TrainConfig { workers, ..config(architecture) };
+            let trained = train(&stream, &tree, &config, &Silent).unwrap();
+            for id in 0..60 {
+                let row = trained.input.row(id);
+                let mut others: Vec<usize> = (0..60).filter(|&other| other != id).collect();
+                others
+                    .sort_by(|&a, &b| cosine(row, trained.input.row(b)).total_cmp(&cosine(row, trained.input.row(a))));
+                let of_its_group = others[..9].iter().filter(|&&other| other / 10 == id / 10).count();
+                assert!(of_its_group >= 8, "{architecture}, {workers} workers, token {id}: {:?}", &others[..9]);
+            }
+        }
+    }
+}
+
+#[test]
+fn losses_fall_and_the_held_out_one_is_the_true_mean_over_a_normalised_distribution() {
+    let stream = grouped_stream(3_000);
+    let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
+    for architecture in [Architecture::Cbow, Architecture::SkipGram] {
+        let trained = train(&stream, &tree, &config(architecture), &Silent).unwrap();
+        let held_out: Vec<f64> = trained.epochs.iter().map(|epoch| epoch.held_out_bits.unwrap()).collect();
+        assert!(held_out.windows(2).all(|pair| pair[1] < pair[0]), "{held_out:?}");
+        // 70 tokens: 6.1 bits know nothing. The group and the share of common tokens are worth about 1.6 of them.
+        assert!((4.2..5.4).contains(&held_out[3]), "{architecture}: {held_out:?}");
+        assert!((trained.epochs[3].train_bits - held_out[3]).abs() < 0.2);
+        // The distribution behind it sums to 1 for any context.
+        for context in [0, 33, 69] {
+            let hidden = trained.input.row(context);
+            let logit = |node: u32| {
+                let theta = trained.output.row(node as usize);
+                theta.iter().zip(hidden).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+            };
+            let sum: f64 = (0..70).map(|id| (-tree.bits_of(TokenId(id), logit)).exp2()).sum();
+            assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+        }
+    }
+}
+
+#[test]
+fn one_worker_and_one_seed_give_the_same_bytes_twice_and_another_seed_gives_others() {
+    let stream = grouped_stream(500);
+    let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
+    let bytes = |seed| {
+        let config = TrainConfig { seed, ..config(Architecture::SkipGram) };
+        let trained = train(&stream, &tree, &config, &Silent).unwrap();
+        let bits = trained.input.as_slice().iter().chain(trained.output.as_slice()).map(|x| x.to_bits());
+        (bits.collect::<Vec<u32>>(), trained.epochs.iter().map(|e| e.train_bits.to_bits()).collect::<Vec<u64>>())
+    };
+    assert!(bytes(1) == bytes(1));
+    assert!(bytes(1) != bytes(2));
+}
+
+#[test]
+fn an_absurd_learning_rate_stops_with_advice() {
+    let stream = grouped_stream(3_000);
+    let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
+    let config = TrainConfig { learning_rate: Some(10.0), epochs: 30, ..config(Architecture::Cbow) };
+    let error = train(&stream, &tree, &config, &Silent).unwrap_err();
+    assert!(matches!(error, Error::Diverged(_)), "{error}");
+    assert!(error.to_string().contains("try --learning-rate"), "{error}");
+}
+
+#[test]
+fn a_request_to_stop_is_heard() {
+    struct Impatient;
+    impl Progress for Impatient {
+        fn report(&self, _: &Event<'_>) {}
+        fn stop_requested(&self) -> bool {
+            true
+        }
+    }
+    let stream = grouped_stream(3_000);
+    let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
+    let error = train(&stream, &tree, &config(Architecture::Cbow), &Impatient).unwrap_err();
+    assert!(matches!(error, Error::Interrupted(_)), "{error}");
+}
+
+#[test]
+fn tokens_that_never_occur_have_zero_vectors_and_tiny_texts_are_refused_or_trained() {
+    let mut builder = IdStreamBuilder::new(5, Path::new("."));
+    builder.push(&[TokenId(1), TokenId(2), TokenId(1)]).unwrap();
+    let stream = builder.finish().unwrap();
+    let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
+    let trained = train(&stream, &tree, &config(Architecture::SkipGram), &Silent).unwrap();
+    assert_eq!(trained.input.row(0), [0.0; 24]);
+    assert!(trained.input.row(1).iter().any(|&x| x != 0.0));
+    assert_eq!(trained.epochs[0].held_out_bits, None, "a single line is not taken away");
+
+    let one = {
+        let mut builder = IdStreamBuilder::new(1, Path::new("."));
+        builder.push(&[TokenId(0); 50]).unwrap();
+        builder.finish().unwrap()
+    };
+    let tree = HuffmanTree::from_counts(one.counts()).unwrap();
+    let trained = train(&one, &tree, &config(Architecture::Cbow), &Silent).unwrap();
+    assert_eq!(trained.epochs[0].train_bits, 0.0, "the only token is certain");
+
+    let none = IdStreamBuilder::new(5, Path::new(".")).finish().unwrap();
+    let tree = HuffmanTree::from_counts(none.counts()).unwrap();
+    assert!(matches!(train(&none, &tree, &config(Architecture::Cbow), &Silent), Err(Error::TooFew { .. })));
+}
