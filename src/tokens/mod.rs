@@ -1,5 +1,6 @@
 //! Sentences → ids.
 
+mod added;
 mod bpe;
 mod byte_alphabet;
 mod encode_corpus;
@@ -12,6 +13,7 @@ mod tokenizer;
 mod tokenizer_json;
 mod words;
 
+pub use added::SpecialTokens;
 pub use bpe::{BpeConfig, learn_bpe};
 pub use encode_corpus::encode_corpus;
 pub use id_stream::{IdStream, IdStreamBuilder};

@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
 use crate::text::{Corpus, Normalizer};
+use crate::tokens::added::AddedTokens;
 use crate::tokens::pretokenize::Pattern;
 use crate::tokens::token_table::TokenTable;
 use crate::tokens::{TokenId, Tokenizer, byte_alphabet};
@@ -91,7 +92,7 @@ pub fn learn_bpe(corpus: &Corpus, config: &BpeConfig, progress: &dyn Progress) -
             config.vocab_size
         )));
     }
-    Ok(Tokenizer::from_bpe(Bpe::from_pairs(&merges, config.pattern), config.normalizer))
+    Ok(Tokenizer::from_bpe(Bpe::from_pairs(&merges, config.pattern.clone()), config.normalizer))
 }
 
 /// The different pieces of a text, counted by all workers.
@@ -105,10 +106,10 @@ fn count_pieces(corpus: &Corpus, config: &BpeConfig, progress: &dyn Progress) ->
         |chunk| {
             let mut counts = take();
             if config.normalizer.is_identity() {
-                counts.count_text(config.pattern, chunk.bytes());
+                counts.count_text(&config.pattern, chunk.bytes());
             } else {
                 for line in chunk.bytes().split_inclusive(|&byte| byte == b'\n') {
-                    counts.count_text(config.pattern, &config.normalizer.apply(line));
+                    counts.count_text(&config.pattern, &config.normalizer.apply(line));
                 }
             }
             idle.lock().expect("no worker panics while it holds the lock").push(counts);
@@ -132,8 +133,8 @@ pub(crate) struct Bpe {
     /// The bytes of each token.
     pub(crate) tokens: TokenTable,
     pub(crate) merger: Merger,
-    /// Tokens that stand for no text: their numbers, ascending.
-    pub(crate) special: Vec<u32>,
+    /// Tokens that no merge makes.
+    pub(crate) added: AddedTokens,
     /// Workspaces that nobody uses now; what they have seen stays known from call to call.
     idle: Mutex<Vec<Workspace>>,
 }
@@ -141,10 +142,10 @@ pub(crate) struct Bpe {
 impl Clone for Bpe {
     fn clone(&self) -> Bpe {
         Bpe {
-            pattern: self.pattern,
+            pattern: self.pattern.clone(),
             tokens: self.tokens.clone(),
             merger: self.merger.clone(),
-            special: self.special.clone(),
+            added: self.added.clone(),
             idle: Mutex::default(),
         }
     }
@@ -163,29 +164,35 @@ impl Bpe {
             merges.push(Merge { left, right, merged: tokens.len() as u32 });
             tokens.push(&bytes);
         }
-        Bpe::new(tokens, merges, pattern, Vec::new()).expect("every byte was given a token above")
+        Bpe::new(tokens, merges, pattern, AddedTokens::default()).expect("every byte was given a token above")
     }
 
     /// A BPE of these tokens and merges; the error is a byte that has no token.
     ///
     /// The merges must only speak of tokens that are there.
-    pub(crate) fn new(tokens: TokenTable, merges: Vec<Merge>, pattern: Pattern, special: Vec<u32>) -> Result<Bpe, u8> {
+    pub(crate) fn new(tokens: TokenTable, merges: Vec<Merge>, pattern: Pattern, added: AddedTokens) -> Result<Bpe, u8> {
         let mut id_of_byte = [0; 256];
         for byte in 0..=255 {
             id_of_byte[byte as usize] = tokens.find(&[byte]).ok_or(byte)?;
         }
         let pairs = PairTable::new(merges, &id_of_byte);
-        Ok(Bpe { pattern, tokens, merger: Merger { id_of_byte, pairs }, special, idle: Mutex::default() })
+        Ok(Bpe { pattern, tokens, merger: Merger { id_of_byte, pairs, whole: None }, added, idle: Mutex::default() })
+    }
+
+    /// From now on a piece that is a token is that token, whatever the merges would make of it.
+    pub(crate) fn prefer_whole_pieces(&mut self) {
+        let tokens = self.tokens.iter().enumerate().map(|(id, token)| (token.into(), id as u32));
+        self.merger.whole = Some(tokens.filter(|&(_, id)| self.added.get(TokenId(id)).is_none()).collect());
     }
 
     /// Appends the ids of `text` to `ids`.
     pub(crate) fn encode(&self, text: &[u8], ids: &mut Vec<TokenId>) {
-        self.with_workspace(|workspace| self.merger.encode(self.pattern, text, workspace, ids));
+        self.with_workspace(|workspace| self.merger.encode(&self.pattern, text, workspace, ids));
     }
 
     /// Appends the ids of each line to `ids`, and where each line ends that has a line feed to `ends`.
     pub(crate) fn encode_lines(&self, text: &[u8], ids: &mut Vec<TokenId>, ends: &mut Vec<usize>) {
-        self.with_workspace(|workspace| self.merger.encode_lines(self.pattern, text, workspace, ids, ends));
+        self.with_workspace(|workspace| self.merger.encode_lines(&self.pattern, text, workspace, ids, ends));
     }
 
     fn with_workspace(&self, work: impl FnOnce(&mut Workspace)) {
