@@ -394,6 +394,42 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern, normalizer: N
         content: token.content.into_owned(),
     });
     let added = AddedTokens::new(added_tokens.collect(), normalizer)?;
+    let mut json = serde_json::Deserializer::from_str(model.merges.get());
+    let merges = Merges { spellings: &spellings }.deserialize(&mut json).map_err(|error| in_part("merges", error))?;
+    let mut bpe = build_bpe(&spellings, merges, added, pattern)?;
+    if model.ignore_merges == Some(true) {
+        bpe.prefer_whole_pieces();
+    }
+    Ok(bpe)
+}
+
+/// A BPE of GPT-2's `vocab.json` and the lines of its `merges.txt`.
+pub(super) fn read_gpt2(vocab: &[u8], merges: &[(&str, &str)]) -> Result<Bpe, String> {
+    let vocab: Vocab = serde_json::from_slice(vocab).map_err(|error| format!("is no vocab.json: {error}"))?;
+    let spellings = by_id(vocab, &[])?;
+    let mut known = Vec::with_capacity(merges.len());
+    for (rank, (left, right)) in merges.iter().enumerate() {
+        known.push(spellings.merge(rank, left, right, &mut String::new())?);
+    }
+    let mut is_made = vec![false; spellings.by_id.len()];
+    known.iter().for_each(|merge| is_made[merge.merged as usize] = true);
+    let special = spellings.by_id.iter().enumerate().filter(|&(id, spelling)| {
+        !is_made[id] && byte_alphabet::bytes_of(spelling).is_none_or(|bytes| bytes.len() != 1)
+    });
+    let special = special.map(|(id, content)| AddedToken {
+        id: id as u32,
+        content: content.to_string(),
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: true,
+    });
+    let added = AddedTokens::new(special.collect(), Normalizer::default())?;
+    build_bpe(&spellings, known, added, Pattern::Gpt2)
+}
+
+fn build_bpe(spellings: &Spellings, merges: Vec<Merge>, added: AddedTokens, pattern: Pattern) -> Result<Bpe, String> {
     let mut tokens = TokenTable::default();
     for (id, spelling) in spellings.by_id.iter().enumerate() {
         if added.get(TokenId(id as u32)).is_some() {
@@ -405,24 +441,32 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern, normalizer: N
             tokens.push(&bytes);
         }
     }
-    let mut json = serde_json::Deserializer::from_str(model.merges.get());
-    let merges = Merges { ids: &spellings.ids }.deserialize(&mut json).map_err(|error| in_part("merges", error))?;
-    let mut bpe = Bpe::new(tokens, merges, pattern, added).map_err(|byte| {
+    Bpe::new(tokens, merges, pattern, added).map_err(|byte| {
         format!(
             "has no token for the byte 0x{byte:02X} ({:?}), so that some texts could not be encoded; \
              learn it with all 256 bytes (initial_alphabet = ByteLevel.alphabet())",
             byte_alphabet::character_of(byte)
         )
-    })?;
-    if model.ignore_merges == Some(true) {
-        bpe.prefer_whole_pieces();
+    })
+}
+
+impl Spellings<'_> {
+    /// The merge of two tokens; `joined` is room to write in.
+    fn merge(&self, rank: usize, left: &str, right: &str, joined: &mut String) -> Result<Merge, String> {
+        joined.clear();
+        joined.push_str(left);
+        joined.push_str(right);
+        let find = |token: &str| {
+            let unknown = || format!("merge {rank}, {left:?} {right:?}, needs the token {token:?}, which is not there");
+            self.ids.get(token).map(|&id| id as u32).ok_or_else(unknown)
+        };
+        Ok(Merge { left: find(left)?, right: find(right)?, merged: find(joined)? })
     }
-    Ok(bpe)
 }
 
 /// Reads merges straight into ids, in either form: `["a", "b"]` or `"a b"`.
 struct Merges<'s, 'a> {
-    ids: &'s HashMap<Cow<'a, str>, u64>,
+    spellings: &'s Spellings<'a>,
 }
 
 impl<'de> DeserializeSeed<'de> for Merges<'_, '_> {
@@ -452,15 +496,7 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
                     _ => return Err(A::Error::custom(format!("merge {rank}, {line:?}, is not two tokens"))),
                 },
             };
-            joined.clear();
-            joined.push_str(left);
-            joined.push_str(right);
-            let find = |token: &str| {
-                let unknown =
-                    || format!("merge {rank}, {left:?} {right:?}, needs the token {token:?}, which is not there");
-                self.ids.get(token).map(|&id| id as u32).ok_or_else(|| A::Error::custom(unknown()))
-            };
-            merges.push(Merge { left: find(left)?, right: find(right)?, merged: find(&joined)? });
+            merges.push(self.spellings.merge(rank, left, right, &mut joined).map_err(A::Error::custom)?);
         }
         Ok(merges)
     }

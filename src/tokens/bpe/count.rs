@@ -67,8 +67,18 @@ impl PieceCounts {
         });
     }
 
+    /// Counts each piece of `text` as often as `count` says.
+    pub(crate) fn add_text(&mut self, pattern: &Pattern, text: &[u8], count: u64) {
+        let mut start = 0;
+        pattern.for_each_batch(text, LineFeed::Ends, |ends| {
+            for &end in ends {
+                self.add(&text[start..end], count);
+                start = end;
+            }
+        });
+    }
+
     /// Adds `count` occurrences of `piece`.
-    #[cfg(test)]
     pub(crate) fn add(&mut self, piece: &[u8], count: u64) {
         match piece.len() {
             0 => {}
