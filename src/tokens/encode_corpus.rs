@@ -9,7 +9,7 @@ use crate::progress::{Event, Progress};
 use crate::text::{Chunk, Corpus};
 use crate::tokens::tokenizer::Model;
 use crate::tokens::words::WordsMet;
-use crate::tokens::{IdStream, IdStreamBuilder, TokenId, Tokenizer};
+use crate::tokens::{IdStream, IdStreamBuilder, SpecialTokens, TokenId, Tokenizer};
 
 /// Encodes every line as a sentence; line ends have no ids.
 ///
@@ -64,7 +64,7 @@ struct Encoded {
 fn encode_chunk(chunk: &Chunk, tokenizer: &Tokenizer) -> Encoded {
     let mut encoded = Encoded::default();
     match &tokenizer.model {
-        Model::Bpe(bpe) if tokenizer.normalizer.is_identity() => {
+        Model::Bpe(bpe) if tokenizer.normalizer.is_identity() && !bpe.added.finds_any(SpecialTokens::AsText) => {
             let text = chunk.bytes();
             encoded.ids.reserve(text.len() / 4);
             bpe.encode_lines(text, &mut encoded.ids, &mut encoded.ends);
@@ -72,9 +72,9 @@ fn encode_chunk(chunk: &Chunk, tokenizer: &Tokenizer) -> Encoded {
                 encoded.ends.push(encoded.ids.len());
             }
         }
-        Model::Bpe(bpe) => {
+        Model::Bpe(_) => {
             for line in chunk.lines() {
-                bpe.encode(&tokenizer.normalizer.apply(line.text), &mut encoded.ids);
+                encoded.ids.extend(tokenizer.encode(line.text));
                 if line.ends {
                     encoded.ends.push(encoded.ids.len());
                 }

@@ -1,21 +1,27 @@
 //! Sentences → ids.
 
+mod added;
 mod bpe;
 mod byte_alphabet;
 mod encode_corpus;
+mod gpt2_files;
 mod id_stream;
 mod names;
 mod pretokenize;
+mod stream;
+mod tiktoken;
 mod token;
 mod token_table;
 mod tokenizer;
 mod tokenizer_json;
 mod words;
 
-pub use bpe::{BpeConfig, learn_bpe};
+pub use added::SpecialTokens;
+pub use bpe::{BpeConfig, TrainerRules, learn_bpe, learn_bpe_from_counts};
 pub use encode_corpus::encode_corpus;
 pub use id_stream::{IdStream, IdStreamBuilder};
 pub use pretokenize::Pattern;
+pub use stream::StreamDecoder;
 pub use token::TokenId;
 pub use tokenizer::Tokenizer;
 pub use words::{WordSplit, WordsConfig, learn_words};

@@ -85,14 +85,23 @@ impl TokenTable {
     pub(crate) fn push(&mut self, token: &[u8]) {
         let number = u32::try_from(self.len()).expect("fewer than 2^32 different strings");
         let known = self.find(token).is_some();
-        self.bytes.extend_from_slice(token);
-        self.ends.push(self.bytes.len());
-        self.lens.push(token.len().min(255) as u8);
+        self.push_hidden(token);
         if !known {
             let (bytes, ends) = (&self.bytes, &self.ends);
             let hash = |&number: &u32| FxBuildHasher.hash_one(get(bytes, ends, number as usize));
             self.numbers.insert_unique(FxBuildHasher.hash_one(token), number, hash);
         }
+    }
+
+    /// Adds a string that [`find`](Self::find) does not know.
+    ///
+    /// # Panics
+    /// At the 2³²nd string.
+    pub(crate) fn push_hidden(&mut self, token: &[u8]) {
+        assert!(self.len() < u32::MAX as usize, "fewer than 2^32 strings");
+        self.bytes.extend_from_slice(token);
+        self.ends.push(self.bytes.len());
+        self.lens.push(token.len().min(255) as u8);
     }
 
     /// All strings, in the order of their numbers.

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use crate::error::{Error, Result};
 use crate::files::FileBytes;
 use crate::text::Normalizer;
+use crate::tokens::added::{SpecialTokens, Stretch};
 use crate::tokens::bpe::Bpe;
 use crate::tokens::names::Names;
 use crate::tokens::token_table::TokenTable;
@@ -127,10 +128,33 @@ impl Tokenizer {
     }
 
     /// The ids of a text. A BPE encodes any bytes, and line feeds like other characters; words that are not in the
-    /// vocabulary become the unknown word's id, or nothing where there is no such id.
+    /// vocabulary become the unknown word's id, or nothing where there is no such id. Special tokens are text.
     pub fn encode(&self, text: &[u8]) -> Vec<TokenId> {
+        self.encode_with(text, SpecialTokens::AsText)
+    }
+
+    /// The ids of a text in which special tokens are text or not.
+    pub fn encode_with(&self, text: &[u8], special: SpecialTokens) -> Vec<TokenId> {
         let mut ids = Vec::new();
         match &self.model {
+            Model::Bpe(bpe) if bpe.added.finds_any(special) => {
+                for stretch in bpe.added.cut_raw(text, special) {
+                    let range = match stretch {
+                        Stretch::Token(id) => {
+                            ids.push(id);
+                            continue;
+                        }
+                        Stretch::Text(range) => range,
+                    };
+                    let text = self.normalizer.apply(&text[range]);
+                    for stretch in bpe.added.cut_normalized(&text, special) {
+                        match stretch {
+                            Stretch::Token(id) => ids.push(id),
+                            Stretch::Text(range) => bpe.encode(&text[range], &mut ids),
+                        }
+                    }
+                }
+            }
             Model::Bpe(bpe) => bpe.encode(&self.normalizer.apply(text), &mut ids),
             Model::Words(words) => {
                 words.for_each_id(text, self.normalizer, |id| ids.extend(id.or(words.unknown)));
@@ -203,21 +227,20 @@ impl Tokenizer {
     /// In words, white space and bytes that are not UTF-8 are written `\x20`.
     pub fn spelling(&self, id: TokenId) -> String {
         match &self.model {
-            Model::Bpe(bpe) if bpe.special.binary_search(&id.0).is_err() => byte_alphabet::spell(self.bytes(id)),
+            Model::Bpe(bpe) if bpe.added.get(id).is_none() => byte_alphabet::spell(self.bytes(id)),
             _ => escape(self.bytes(id)),
         }
     }
 
     /// The token of a spelling.
     pub fn id_of_spelling(&self, spelling: &str) -> Option<TokenId> {
-        let plain = match &self.model {
-            Model::Bpe(bpe) => byte_alphabet::bytes_of(spelling)
-                .and_then(|bytes| self.tokens().find(&bytes))
-                .filter(|id| bpe.special.binary_search(id).is_err()),
-            Model::Words(_) => None,
-        };
-        let escaped = || unescape(spelling).and_then(|bytes| self.tokens().find(&bytes));
-        plain.or_else(escaped).map(TokenId).filter(|&id| self.spelling(id) == spelling)
+        match &self.model {
+            Model::Bpe(bpe) => {
+                let plain = byte_alphabet::bytes_of(spelling).and_then(|bytes| bpe.tokens.find(&bytes)).map(TokenId);
+                plain.or_else(|| bpe.added.find(&String::from_utf8(unescape(spelling)?).ok()?))
+            }
+            Model::Words(words) => unescape(spelling).and_then(|bytes| words.words.find(&bytes)).map(TokenId),
+        }
     }
 
     /// What people call the token, unique: a BPE token without the space it begins with, `##` before a token that
@@ -242,7 +265,7 @@ impl Tokenizer {
     /// Tokens that stand for no text: the unknown word, added special tokens.
     pub fn is_special(&self, id: TokenId) -> bool {
         match &self.model {
-            Model::Bpe(bpe) => bpe.special.binary_search(&id.0).is_ok(),
+            Model::Bpe(bpe) => bpe.added.get(id).is_some_and(|token| token.special),
             Model::Words(words) => words.unknown == Some(id),
         }
     }

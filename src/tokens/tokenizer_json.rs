@@ -1,4 +1,4 @@
-//! `tokenizer.json`, the format of Hugging Face tokenizers, version 1.0.
+//! `tokenizer.json`, the format of Hugging Face tokenizers: versions 1.0 and 2.0 are read, 1.0 is written.
 //!
 //! In: the bytes of such a file. Out: a [`Tokenizer`], and back. The one idea: every part of the file is either honoured
 //! or refused by its name; what cannot change any id of a byte-level BPE or a word list is accepted.
@@ -7,9 +7,9 @@
 //! |---|---|
 //! | `model` | `BPE` in which every byte has a token, without dropout, prefix and suffix; `WordLevel` |
 //! | `normalizer` | none, `Lowercase`, `NFC`, `NFKC`, a `Sequence` of a form and then `Lowercase` |
-//! | `pre_tokenizer` | for BPE `ByteLevel` with GPT-2's pattern; for words `Whitespace`, `WhitespaceSplit` |
+//! | `pre_tokenizer` | for BPE `ByteLevel` and at most one `Split` by a regex; for words `Whitespace`, `WhitespaceSplit` |
 //! | `decoder` | none, `ByteLevel` |
-//! | `added_tokens` | special ones; they are rows, and never looked for in a text |
+//! | `added_tokens` | any; they are rows |
 //! | `post_processor` | any: it puts special tokens around a text on request, which is never made here |
 //! | `truncation`, `padding` | none |
 //!
@@ -24,6 +24,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use crate::text::{Form, Normalizer};
+use crate::tokens::added::{AddedToken, AddedTokens};
 use crate::tokens::bpe::{Bpe, Merge};
 use crate::tokens::token_table::TokenTable;
 use crate::tokens::tokenizer::Model;
@@ -36,9 +37,9 @@ pub(super) fn read(json: &[u8]) -> Result<Tokenizer, String> {
     let json = std::str::from_utf8(json).map_err(|error| format!("is not UTF-8: {error}"))?;
     let file: File = serde_json::from_str(json).map_err(|error| format!("is no tokenizer.json: {error}"))?;
     if let Some(version) = file.version.as_deref()
-        && version != "1.0"
+        && !["1.0", "2.0"].contains(&version)
     {
-        return Err(format!("has version {version:?}, expected \"1.0\""));
+        return Err(format!("has version {version:?}, expected \"1.0\" or \"2.0\""));
     }
     for (name, part) in [("truncation", file.truncation), ("padding", file.padding)] {
         if part.is_some() {
@@ -53,8 +54,8 @@ pub(super) fn read(json: &[u8]) -> Result<Tokenizer, String> {
     let kind: ModelKind = parse("model", file.model)?;
     match (kind.r#type.as_deref(), kind.merges.is_some()) {
         (Some("BPE"), _) | (None, true) => {
-            let pattern = read_bpe_splitting(file.pre_tokenizer, file.decoder)?;
-            Ok(Tokenizer::from_bpe(read_bpe(file.model, added, pattern)?, normalizer))
+            let pattern = read_bpe_splitting(file.pre_tokenizer, file.decoder, kind.byte_level == Some(true))?;
+            Ok(Tokenizer::from_bpe(read_bpe(file.model, added, pattern, normalizer)?, normalizer))
         }
         (Some("WordLevel"), _) => {
             let split = read_word_splitting(file.pre_tokenizer, file.decoder)?;
@@ -135,47 +136,91 @@ fn read_normalizer(part: NormalizerPart) -> Result<Normalizer, String> {
     Ok(normalizer)
 }
 
-/// A pre-tokenizer or decoder.
+/// A pre-tokenizer.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Step {
-    r#type: String,
-    add_prefix_space: Option<bool>,
-    #[serde(rename = "trim_offsets")]
-    _trim_offsets: Option<bool>,
-    use_regex: Option<bool>,
+#[serde(tag = "type", deny_unknown_fields)]
+enum PreTokenizer {
+    ByteLevel {
+        add_prefix_space: Option<bool>,
+        #[serde(rename = "trim_offsets")]
+        _trim_offsets: Option<bool>,
+        use_regex: Option<bool>,
+    },
+    Split {
+        pattern: SplitPattern,
+        behavior: String,
+        #[serde(default)]
+        invert: bool,
+    },
+    Sequence {
+        pretokenizers: Vec<PreTokenizer>,
+    },
+    Whitespace {},
+    WhitespaceSplit {},
 }
 
-fn read_bpe_splitting(pre_tokenizer: Option<&RawValue>, decoder: Option<&RawValue>) -> Result<Pattern, String> {
-    let Some(pre_tokenizer) = pre_tokenizer else {
-        return Err("has no pre_tokenizer, expected ByteLevel: only byte-level BPE is done here".into());
+#[derive(Deserialize)]
+enum SplitPattern {
+    Regex(String),
+    String(String),
+}
+
+/// What a pre-tokenizer of a BPE amounts to: at most one cut by a pattern, then bytes.
+fn read_bpe_splitting(
+    pre_tokenizer: Option<&RawValue>,
+    decoder: Option<&RawValue>,
+    mut is_byte_level: bool,
+) -> Result<Pattern, String> {
+    let steps = match pre_tokenizer.map(|part| parse("pre_tokenizer", part)).transpose()? {
+        None => Vec::new(),
+        Some(PreTokenizer::Sequence { pretokenizers }) => pretokenizers,
+        Some(step) => vec![step],
     };
-    let step: Step = parse("pre_tokenizer", pre_tokenizer)?;
-    if step.r#type != "ByteLevel" {
-        return Err(format!("has a pre_tokenizer of type {:?}, expected \"ByteLevel\" for a BPE", step.r#type));
+    let mut pattern = None;
+    for step in steps {
+        let cut = match step {
+            PreTokenizer::ByteLevel { add_prefix_space: Some(true), .. } => {
+                return Err("has a pre_tokenizer with add_prefix_space, which is not done here".into());
+            }
+            PreTokenizer::ByteLevel { use_regex, .. } => {
+                is_byte_level = true;
+                if use_regex == Some(false) { None } else { Some(Pattern::Gpt2) }
+            }
+            PreTokenizer::Split { pattern: SplitPattern::Regex(source), behavior, invert } => {
+                let pattern = Pattern::custom(&source).map_err(|error| format!("cannot use its {error}"))?;
+                // Between the matches of the patterns that are known there is nothing, so they may as well be removed.
+                let keeps_all = behavior == "Isolated" && !invert
+                    || behavior == "Removed" && invert && !matches!(pattern, Pattern::Custom(_));
+                if !keeps_all {
+                    let how = if invert { ", inverted" } else { "" };
+                    return Err(format!("has a Split with behavior {behavior:?}{how}, expected \"Isolated\""));
+                }
+                Some(pattern)
+            }
+            PreTokenizer::Split { pattern: SplitPattern::String(text), .. } => {
+                return Err(format!("has a Split at the text {text:?}, expected a Regex"));
+            }
+            PreTokenizer::Sequence { .. } | PreTokenizer::Whitespace {} | PreTokenizer::WhitespaceSplit {} => {
+                return Err("has a pre_tokenizer for a BPE that is neither ByteLevel nor Split".into());
+            }
+        };
+        if cut.is_some() && pattern.is_some() {
+            return Err("has a pre_tokenizer that cuts by two patterns, which is not done here".into());
+        }
+        pattern = pattern.or(cut);
     }
-    if step.add_prefix_space == Some(true) {
-        return Err("has a pre_tokenizer with add_prefix_space, which is not done here".into());
-    }
-    if step.use_regex == Some(false) {
-        return Err("has a pre_tokenizer without a regex (use_regex: false), which is not done here".into());
+    if !is_byte_level {
+        return Err("has a BPE without ByteLevel pre_tokenizer: only byte-level BPE is done here".into());
     }
     read_decoder(decoder, Some("ByteLevel"))?;
-    Ok(Pattern::Gpt2)
+    Ok(pattern.unwrap_or(Pattern::Whole))
 }
 
 fn read_word_splitting(pre_tokenizer: Option<&RawValue>, decoder: Option<&RawValue>) -> Result<WordSplit, String> {
-    let kind = match pre_tokenizer {
-        Some(pre_tokenizer) => parse::<Step>("pre_tokenizer", pre_tokenizer)?.r#type,
-        None => "none".into(),
-    };
-    let split = match kind.as_str() {
-        "Whitespace" => WordSplit::Words,
-        "WhitespaceSplit" => WordSplit::WhiteSpace,
-        _ => {
-            let expected = "\"Whitespace\" or \"WhitespaceSplit\" for whole words";
-            return Err(format!("has a pre_tokenizer of type {kind:?}, expected {expected}"));
-        }
+    let split = match pre_tokenizer.map(|part| parse("pre_tokenizer", part)).transpose()? {
+        Some(PreTokenizer::Whitespace {}) => WordSplit::Words,
+        Some(PreTokenizer::WhitespaceSplit {}) => WordSplit::WhiteSpace,
+        _ => return Err("has whole words without a pre_tokenizer Whitespace or WhitespaceSplit".into()),
     };
     read_decoder(decoder, None)?;
     Ok(split)
@@ -183,11 +228,16 @@ fn read_word_splitting(pre_tokenizer: Option<&RawValue>, decoder: Option<&RawVal
 
 fn read_decoder(decoder: Option<&RawValue>, allowed: Option<&str>) -> Result<(), String> {
     let Some(decoder) = decoder else { return Ok(()) };
-    let step: Step = parse("decoder", decoder)?;
+    let step: Decoder = parse("decoder", decoder)?;
     if allowed == Some(step.r#type.as_str()) {
         return Ok(());
     }
     Err(format!("has a decoder of type {:?}, expected {}", step.r#type, allowed.unwrap_or("none")))
+}
+
+#[derive(Deserialize)]
+struct Decoder {
+    r#type: String,
 }
 
 /// A token that is not made by the model.
@@ -197,14 +247,13 @@ struct Added<'a> {
     id: u64,
     #[serde(borrow)]
     content: Cow<'a, str>,
-    #[serde(default, rename = "single_word")]
-    _single_word: bool,
-    #[serde(default, rename = "lstrip")]
-    _lstrip: bool,
-    #[serde(default, rename = "rstrip")]
-    _rstrip: bool,
-    #[serde(rename = "normalized")]
-    _normalized: Option<bool>,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    normalized: Option<bool>,
     special: bool,
 }
 
@@ -212,6 +261,7 @@ struct Added<'a> {
 #[derive(Deserialize)]
 struct ModelKind<'a> {
     r#type: Option<String>,
+    byte_level: Option<bool>,
     #[serde(borrow)]
     merges: Option<&'a RawValue>,
 }
@@ -232,6 +282,8 @@ struct BpeModel<'a> {
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
     ignore_merges: Option<bool>,
+    #[serde(rename = "byte_level")]
+    _byte_level: Option<bool>,
     #[serde(borrow)]
     vocab: Vocab<'a>,
     merges: &'a RawValue,
@@ -280,7 +332,6 @@ struct BorrowedStr<'a>(#[serde(borrow)] Cow<'a, str>);
 struct Spellings<'a> {
     by_id: Vec<Cow<'a, str>>,
     ids: HashMap<Cow<'a, str>, u64>,
-    special: Vec<u32>,
 }
 
 /// Puts vocabulary and added tokens in the order of their ids, which must be 0, 1, 2, ….
@@ -314,14 +365,11 @@ fn by_id<'a>(vocab: Vocab<'a>, added: &[Added<'a>]) -> Result<Spellings<'a>, Str
             }
         }
     }
-    let mut special: Vec<u32> = added.iter().map(|token| token.id as u32).collect();
-    special.sort_unstable();
-    special.dedup();
     // As many places as tokens, and no place taken twice: each is filled.
-    Ok(Spellings { by_id: by_id.into_iter().flatten().collect(), ids, special })
+    Ok(Spellings { by_id: by_id.into_iter().flatten().collect(), ids })
 }
 
-fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern) -> Result<Bpe, String> {
+fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern, normalizer: Normalizer) -> Result<Bpe, String> {
     let model: BpeModel = parse("model", model)?;
     if model.dropout.is_some_and(|dropout| dropout != 0.0) {
         return Err("has a model with dropout, which is not done here; set it to null".into());
@@ -335,21 +383,57 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern) -> Result<Bpe
             return Err(format!("has a model with {name}, which is not done here"));
         }
     }
-    if model.ignore_merges == Some(true) {
-        return Err("has a model with ignore_merges, which is not done here".into());
-    }
-    if let Some(token) = added.iter().find(|token| !token.special) {
-        let content = &token.content;
-        return Err(format!("has the added token {content:?} that is not special, which is not done here"));
-    }
     let spellings = by_id(model.vocab, &added)?;
+    let added_tokens = added.into_iter().map(|token| AddedToken {
+        id: token.id as u32,
+        single_word: token.single_word,
+        lstrip: token.lstrip,
+        rstrip: token.rstrip,
+        normalized: token.normalized.unwrap_or(!token.special),
+        special: token.special,
+        content: token.content.into_owned(),
+    });
+    let added = AddedTokens::new(added_tokens.collect(), normalizer)?;
+    let mut json = serde_json::Deserializer::from_str(model.merges.get());
+    let merges = Merges { spellings: &spellings }.deserialize(&mut json).map_err(|error| in_part("merges", error))?;
+    let mut bpe = build_bpe(&spellings, merges, added, pattern)?;
+    if model.ignore_merges == Some(true) {
+        bpe.prefer_whole_pieces();
+    }
+    Ok(bpe)
+}
+
+/// A BPE of GPT-2's `vocab.json` and the lines of its `merges.txt`.
+pub(super) fn read_gpt2(vocab: &[u8], merges: &[(&str, &str)]) -> Result<Bpe, String> {
+    let vocab: Vocab = serde_json::from_slice(vocab).map_err(|error| format!("is no vocab.json: {error}"))?;
+    let spellings = by_id(vocab, &[])?;
+    let mut known = Vec::with_capacity(merges.len());
+    for (rank, (left, right)) in merges.iter().enumerate() {
+        known.push(spellings.merge(rank, left, right, &mut String::new())?);
+    }
+    let mut is_made = vec![false; spellings.by_id.len()];
+    known.iter().for_each(|merge| is_made[merge.merged as usize] = true);
+    let special = spellings.by_id.iter().enumerate().filter(|&(id, spelling)| {
+        !is_made[id] && byte_alphabet::bytes_of(spelling).is_none_or(|bytes| bytes.len() != 1)
+    });
+    let special = special.map(|(id, content)| AddedToken {
+        id: id as u32,
+        content: content.to_string(),
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: true,
+    });
+    let added = AddedTokens::new(special.collect(), Normalizer::default())?;
+    build_bpe(&spellings, known, added, Pattern::Gpt2)
+}
+
+fn build_bpe(spellings: &Spellings, merges: Vec<Merge>, added: AddedTokens, pattern: Pattern) -> Result<Bpe, String> {
     let mut tokens = TokenTable::default();
     for (id, spelling) in spellings.by_id.iter().enumerate() {
-        if spellings.special.binary_search(&(id as u32)).is_ok() {
-            if byte_alphabet::bytes_of(spelling).is_some_and(|bytes| bytes.len() == 1) {
-                return Err(format!("has the added token {spelling:?}, which is also that of a byte"));
-            }
-            tokens.push(spelling.as_bytes());
+        if added.get(TokenId(id as u32)).is_some() {
+            tokens.push_hidden(spelling.as_bytes());
         } else {
             let Some(bytes) = byte_alphabet::bytes_of(spelling) else {
                 return Err(format!("has token {spelling:?} (id {id}), which is not in the byte-level alphabet"));
@@ -357,9 +441,7 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern) -> Result<Bpe
             tokens.push(&bytes);
         }
     }
-    let mut json = serde_json::Deserializer::from_str(model.merges.get());
-    let merges = Merges { ids: &spellings.ids }.deserialize(&mut json).map_err(|error| in_part("merges", error))?;
-    Bpe::new(tokens, merges, pattern, spellings.special).map_err(|byte| {
+    Bpe::new(tokens, merges, pattern, added).map_err(|byte| {
         format!(
             "has no token for the byte 0x{byte:02X} ({:?}), so that some texts could not be encoded; \
              learn it with all 256 bytes (initial_alphabet = ByteLevel.alphabet())",
@@ -368,9 +450,23 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern) -> Result<Bpe
     })
 }
 
+impl Spellings<'_> {
+    /// The merge of two tokens; `joined` is room to write in.
+    fn merge(&self, rank: usize, left: &str, right: &str, joined: &mut String) -> Result<Merge, String> {
+        joined.clear();
+        joined.push_str(left);
+        joined.push_str(right);
+        let find = |token: &str| {
+            let unknown = || format!("merge {rank}, {left:?} {right:?}, needs the token {token:?}, which is not there");
+            self.ids.get(token).map(|&id| id as u32).ok_or_else(unknown)
+        };
+        Ok(Merge { left: find(left)?, right: find(right)?, merged: find(joined)? })
+    }
+}
+
 /// Reads merges straight into ids, in either form: `["a", "b"]` or `"a b"`.
 struct Merges<'s, 'a> {
-    ids: &'s HashMap<Cow<'a, str>, u64>,
+    spellings: &'s Spellings<'a>,
 }
 
 impl<'de> DeserializeSeed<'de> for Merges<'_, '_> {
@@ -400,15 +496,7 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
                     _ => return Err(A::Error::custom(format!("merge {rank}, {line:?}, is not two tokens"))),
                 },
             };
-            joined.clear();
-            joined.push_str(left);
-            joined.push_str(right);
-            let find = |token: &str| {
-                let unknown =
-                    || format!("merge {rank}, {left:?} {right:?}, needs the token {token:?}, which is not there");
-                self.ids.get(token).map(|&id| id as u32).ok_or_else(|| A::Error::custom(unknown()))
-            };
-            merges.push(Merge { left: find(left)?, right: find(right)?, merged: find(&joined)? });
+            merges.push(self.spellings.merge(rank, left, right, &mut joined).map_err(A::Error::custom)?);
         }
         Ok(merges)
     }
@@ -469,21 +557,32 @@ fn read_words(model: &RawValue, added: &[Added], split: WordSplit) -> Result<Wor
 pub(super) fn write(tokenizer: &Tokenizer) -> String {
     let mut out = String::from("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
     let added: Vec<String> = match &tokenizer.model {
-        Model::Bpe(bpe) => bpe.special.iter().map(|&id| added_token(id, &tokenizer.spelling(TokenId(id)))).collect(),
+        Model::Bpe(bpe) => bpe.added.iter().map(added_token).collect(),
         Model::Words(_) => Vec::new(),
     };
     put_list(&mut out, 2, "\"added_tokens\": [", added.iter().map(String::as_str), "],");
     put(&mut out, &format!("  \"normalizer\": {},\n", normalizer(tokenizer.normalizer)));
-    let byte_level = |add_prefix_space: bool| {
+    let byte_level = |add_prefix_space: bool, use_regex: bool| {
         format!(
-            r#"{{"type": "ByteLevel", "add_prefix_space": {add_prefix_space}, "trim_offsets": true, "use_regex": true}}"#
+            r#"{{"type": "ByteLevel", "add_prefix_space": {add_prefix_space}, "trim_offsets": true, "use_regex": {use_regex}}}"#
         )
     };
     let (pre_tokenizer, decoder) = match &tokenizer.model {
         // The decoder's flags have no bearing; these are what `decoders.ByteLevel()` writes.
-        Model::Bpe(bpe) => match bpe.pattern {
-            Pattern::Gpt2 => (byte_level(false), byte_level(true)),
-        },
+        Model::Bpe(bpe) => {
+            let pre_tokenizer = match &bpe.pattern {
+                Pattern::Gpt2 => byte_level(false, true),
+                pattern => match pattern.source() {
+                    None => byte_level(false, false),
+                    Some(source) => format!(
+                        r#"{{"type": "Sequence", "pretokenizers": [{{"type": "Split", "pattern": {{"Regex": {}}}, "behavior": "Isolated", "invert": false}}, {}]}}"#,
+                        quoted(source),
+                        byte_level(false, false)
+                    ),
+                },
+            };
+            (pre_tokenizer, byte_level(true, true))
+        }
         Model::Words(words) => match words.split {
             WordSplit::Words => (r#"{"type": "Whitespace"}"#.into(), "null".into()),
             WordSplit::WhiteSpace => (r#"{"type": "WhitespaceSplit"}"#.into(), "null".into()),
@@ -491,15 +590,22 @@ pub(super) fn write(tokenizer: &Tokenizer) -> String {
     };
     put(&mut out, &format!("  \"pre_tokenizer\": {pre_tokenizer},\n  \"post_processor\": null,\n"));
     put(&mut out, &format!("  \"decoder\": {decoder},\n  \"model\": {{\n"));
-    let spellings: Vec<String> =
-        (0..tokenizer.n_tokens()).map(|id| quoted(&tokenizer.spelling(TokenId(id as u32)))).collect();
+    let spelling = |id: usize| match &tokenizer.model {
+        Model::Bpe(bpe) => match bpe.added.get(TokenId(id as u32)) {
+            Some(token) => quoted(&token.content),
+            None => quoted(&tokenizer.spelling(TokenId(id as u32))),
+        },
+        Model::Words(_) => quoted(&tokenizer.spelling(TokenId(id as u32))),
+    };
+    let spellings: Vec<String> = (0..tokenizer.n_tokens()).map(spelling).collect();
     let vocab: Vec<String> = spellings.iter().enumerate().map(|(id, spelling)| format!("{spelling}: {id}")).collect();
     let vocab = vocab.iter().map(String::as_str);
     match &tokenizer.model {
         Model::Bpe(bpe) => {
             put(&mut out, "    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n");
             put(&mut out, "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n");
-            put(&mut out, "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n");
+            put(&mut out, "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n");
+            put(&mut out, &format!("    \"ignore_merges\": {},\n", bpe.merger.whole.is_some()));
             put_list(&mut out, 4, "\"vocab\": {", vocab, "},");
             let merges: Vec<String> = bpe
                 .merger
@@ -553,9 +659,10 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string is JSON")
 }
 
-fn added_token(id: u32, content: &str) -> String {
+fn added_token(token: &AddedToken) -> String {
+    let AddedToken { id, content, single_word, lstrip, rstrip, normalized, special } = token;
     format!(
-        r#"{{"id": {id}, "content": {}, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}}"#,
+        r#"{{"id": {id}, "content": {}, "single_word": {single_word}, "lstrip": {lstrip}, "rstrip": {rstrip}, "normalized": {normalized}, "special": {special}}}"#,
         quoted(content)
     )
 }
@@ -581,7 +688,7 @@ mod tests {
     use super::*;
     use crate::progress::Silent;
     use crate::text::Corpus;
-    use crate::tokens::{BpeConfig, WordsConfig, learn_bpe, learn_words};
+    use crate::tokens::{BpeConfig, SpecialTokens, WordsConfig, learn_bpe, learn_words};
 
     fn small_bpe() -> Tokenizer {
         let text = "the king and the queen \"of\" the kings; 中文 中文字 'tis don't — naïve\r\n".repeat(3);
@@ -643,7 +750,40 @@ mod tests {
             assert!(tokenizer.is_special(TokenId(258)) && !tokenizer.is_special(TokenId(257)));
             assert_eq!(tokenizer.bytes(TokenId(258)), b"<|end|>");
             assert!(tokenizer.encode(b"<|end|>").len() > 1, "a text is a text");
+            let ids = tokenizer.encode_with(b"ab<|end|> ab", SpecialTokens::Found);
+            assert_eq!(ids, [TokenId(256), TokenId(258), TokenId(257)]);
+            assert_eq!(tokenizer.decode(&ids).unwrap(), b"ab<|end|> ab");
+            let again = Tokenizer::from_json(tokenizer.to_json().as_bytes(), Path::new("t.json")).unwrap();
+            assert_eq!(again.to_json(), tokenizer.to_json());
         }
+    }
+
+    #[test]
+    fn splits_whole_pieces_and_version_2_are_read() {
+        let split = r#"{"type":"Split","pattern":{"Regex":" ?[a-z]+"},"behavior":"Isolated","invert":false}"#;
+        let bare = r#"{"type":"ByteLevel","add_prefix_space":false}"#;
+        let unsplit = r#"{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}"#;
+        let first = file(r#","ab":256,"bc":257,"abc":258"#, r#"["b c","a bc"]"#, "");
+        let two = first.replace(bare, split).replace("\"1.0\"", "\"2.0\"");
+        let two = two.replace("\"type\":\"BPE\"", "\"type\":\"BPE\",\"byte_level\":true");
+        let one = first.replace(bare, &format!(r#"{{"type":"Sequence","pretokenizers":[{split},{unsplit}]}}"#));
+        for json in [one, two] {
+            let tokenizer = Tokenizer::from_json(json.as_bytes(), Path::new("t.json")).unwrap();
+            assert_eq!(tokenizer.encode(b"abc"), [TokenId(258)]);
+            assert_eq!(
+                Tokenizer::from_json(tokenizer.to_json().as_bytes(), Path::new("t.json")).unwrap().to_json(),
+                tokenizer.to_json()
+            );
+        }
+        let whole =
+            first.replace(bare, unsplit).replace("\"abc\"", "\"b Ġ\"").replace("a bc", "bc Ġ").replace("b Ġ", "bcĠ");
+        let tokenizer = Tokenizer::from_json(whole.as_bytes(), Path::new("t.json")).unwrap();
+        assert_eq!(tokenizer.encode(b"bc "), [TokenId(258)]);
+        // ab is no merge, but it is a token.
+        let ignoring = first.replace("\"type\":\"BPE\"", "\"type\":\"BPE\",\"ignore_merges\":true");
+        let tokenizer = Tokenizer::from_json(ignoring.as_bytes(), Path::new("t.json")).unwrap();
+        assert_eq!((tokenizer.encode(b"ab").len(), tokenizer.encode(b"abb").len()), (1, 3));
+        assert!(tokenizer.to_json().contains("\"ignore_merges\": true"));
     }
 
     #[test]
@@ -671,10 +811,9 @@ mod tests {
             (file("", "[]", r#","truncation":{"max_length":0}"#), "truncation"),
             (file("", "[]", r#","normalizer":{"type":"StripAccents"}"#), "StripAccents"),
             (file("", "[]", r#","decoder":{"type":"WordPiece"}"#), "WordPiece"),
-            (file("", "[]", r#","added_tokens":[{"id":256,"content":"x","special":false}]"#), "added token"),
             (file("", "[]", r#","added_tokens":[{"id":3,"content":"xy","special":true}]"#), "the id 3 to two tokens"),
             (file("", "[]", r#","added_tokens":{}"#), "added_tokens"),
-            (ok.replace("\"1.0\"", "\"2.0\""), "version \"2.0\""),
+            (ok.replace("\"1.0\"", "\"3.0\""), "version \"3.0\""),
             (ok.replace("\"1.0\"", "1"), "no tokenizer.json"),
             (ok.replace("ByteLevel", "Metaspace"), "Metaspace"),
             (ok.replace("\"BPE\"", "\"Unigram\""), "Unigram"),

@@ -53,7 +53,7 @@ pub(crate) fn hash_key(key: u128) -> u64 {
 
 impl PieceCounts {
     /// Counts the pieces of `text`.
-    pub(crate) fn count_text(&mut self, pattern: Pattern, text: &[u8]) {
+    pub(crate) fn count_text(&mut self, pattern: &Pattern, text: &[u8]) {
         let mut start = 0;
         pattern.for_each_batch(text, LineFeed::Ends, |ends| {
             for &end in ends {
@@ -67,8 +67,18 @@ impl PieceCounts {
         });
     }
 
+    /// Counts each piece of `text` as often as `count` says.
+    pub(crate) fn add_text(&mut self, pattern: &Pattern, text: &[u8], count: u64) {
+        let mut start = 0;
+        pattern.for_each_batch(text, LineFeed::Ends, |ends| {
+            for &end in ends {
+                self.add(&text[start..end], count);
+                start = end;
+            }
+        });
+    }
+
     /// Adds `count` occurrences of `piece`.
-    #[cfg(test)]
     pub(crate) fn add(&mut self, piece: &[u8], count: u64) {
         match piece.len() {
             0 => {}
@@ -167,13 +177,13 @@ mod tests {
         let mut plain: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
         Pattern::Gpt2.for_each_piece(&text, LineFeed::Ends, |piece| *plain.entry(piece.to_vec()).or_insert(0) += 1);
         let mut whole = PieceCounts::default();
-        whole.count_text(Pattern::Gpt2, &text);
+        whole.count_text(&Pattern::Gpt2, &text);
         assert_eq!(to_map(&whole), plain);
         let mut halves = PieceCounts::default();
         let middle = text.len() / 2 + text[text.len() / 2..].iter().position(|&byte| byte == b'\n').unwrap() + 1;
         let mut second = PieceCounts::default();
-        halves.count_text(Pattern::Gpt2, &text[..middle]);
-        second.count_text(Pattern::Gpt2, &text[middle..]);
+        halves.count_text(&Pattern::Gpt2, &text[..middle]);
+        second.count_text(&Pattern::Gpt2, &text[middle..]);
         halves.merge(second);
         assert_eq!(to_map(&halves), plain);
     }

@@ -5,6 +5,8 @@
 //! from end to end, long ones keep their pairs in a heap, so that a piece of n bytes costs O(n log n).
 
 use binary_heap_plus::BinaryHeap;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 
 use super::cache::{MAX_INLINE, PieceCache, Place};
 use super::count::{MAX_SHORT, short_key};
@@ -23,6 +25,8 @@ const NEVER: u32 = u32::MAX;
 pub(crate) struct Merger {
     pub(crate) id_of_byte: [u32; 256],
     pub(crate) pairs: PairTable,
+    /// The tokens by their bytes, where a piece that is a token is not merged (`ignore_merges`).
+    pub(crate) whole: Option<HashMap<Box<[u8]>, u32, FxBuildHasher>>,
 }
 
 /// One worker's memory: what it has seen, and room to merge in.
@@ -45,7 +49,7 @@ const LOOKED_UP: usize = 64;
 
 impl Merger {
     /// Appends the ids of `text` to `ids`.
-    pub(crate) fn encode(&self, pattern: Pattern, text: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
+    pub(crate) fn encode(&self, pattern: &Pattern, text: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
         let mut start = 0;
         pattern.for_each_batch(text, LineFeed::Within, |ends| {
             for ends in ends.chunks(LOOKED_UP) {
@@ -58,7 +62,7 @@ impl Merger {
     /// Line feeds, and the carriage returns before them, have no ids.
     pub(crate) fn encode_lines(
         &self,
-        pattern: Pattern,
+        pattern: &Pattern,
         text: &[u8],
         workspace: &mut Workspace,
         ids: &mut Vec<TokenId>,
@@ -126,7 +130,7 @@ impl Merger {
                         None if key == 0 => self.encode_long(&text[first..end], workspace, ids),
                         None => {
                             let known = ids.len();
-                            self.merge_searching(&text[first..end], ids);
+                            self.merge_short(&text[first..end], ids);
                             workspace.cache.put(key, &ids[known..]);
                         }
                     }
@@ -145,11 +149,27 @@ impl Merger {
             1..=MAX_SEARCHED => {
                 if !workspace.cache.get_long(piece, ids) {
                     let known = ids.len();
-                    self.merge_searching(piece, ids);
+                    self.merge_short(piece, ids);
                     workspace.cache.put_long(piece, &ids[known..]);
                 }
             }
-            _ => self.merge_with_heap(piece, &mut workspace.long, ids),
+            _ => match self.find_whole(piece) {
+                Some(id) => ids.push(id),
+                None => self.merge_with_heap(piece, &mut workspace.long, ids),
+            },
+        }
+    }
+
+    /// The token that the piece is, where that goes before merging.
+    fn find_whole(&self, piece: &[u8]) -> Option<TokenId> {
+        self.whole.as_ref()?.get(piece).copied().map(TokenId)
+    }
+
+    /// The ids of a piece of 1 to 64 bytes.
+    fn merge_short(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
+        match self.find_whole(piece) {
+            Some(id) => ids.push(id),
+            None => self.merge_searching(piece, ids),
         }
     }
 
@@ -311,7 +331,7 @@ mod tests {
             merges.push(Merge { left: token(left), right: token(right), merged: 256 + at as u32 });
         }
         let id_of_byte = std::array::from_fn(|byte| byte as u32);
-        (Merger { id_of_byte, pairs: PairTable::new(merges.clone(), &id_of_byte) }, merges)
+        (Merger { id_of_byte, pairs: PairTable::new(merges.clone(), &id_of_byte), whole: None }, merges)
     }
 
     proptest! {
@@ -336,7 +356,7 @@ mod tests {
             let mut workspace = Workspace::default();
             for _ in 0..2 {
                 let mut ids = Vec::new();
-                merger.encode(Pattern::Gpt2, piece.as_bytes(), &mut workspace, &mut ids);
+                merger.encode(&Pattern::Gpt2, piece.as_bytes(), &mut workspace, &mut ids);
                 prop_assert_eq!(&ids, &expected);
             }
         }
@@ -346,13 +366,13 @@ mod tests {
             let (merger, _) = merger(&[(0, 1), (3, 0), (2, 2)]);
             let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
             let (mut ids, mut ends) = (Vec::new(), Vec::new());
-            merger.encode_lines(Pattern::Gpt2, text.as_bytes(), &mut Workspace::default(), &mut ids, &mut ends);
+            merger.encode_lines(&Pattern::Gpt2, text.as_bytes(), &mut Workspace::default(), &mut ids, &mut ends);
             prop_assert_eq!(ends.len(), lines.len());
             let mut start = 0;
             for (line, end) in lines.iter().zip(ends) {
                 let line = line.strip_suffix('\r').unwrap_or(line);
                 let mut alone = Vec::new();
-                merger.encode(Pattern::Gpt2, line.as_bytes(), &mut Workspace::default(), &mut alone);
+                merger.encode(&Pattern::Gpt2, line.as_bytes(), &mut Workspace::default(), &mut alone);
                 prop_assert_eq!(&ids[start..end], &alone);
                 start = end;
             }
@@ -365,7 +385,7 @@ mod tests {
         let (merger, _) = merger(&picks);
         let start = std::time::Instant::now();
         let mut ids = Vec::new();
-        merger.encode(Pattern::Gpt2, &vec![b'a'; 1_000_000], &mut Workspace::default(), &mut ids);
+        merger.encode(&Pattern::Gpt2, &vec![b'a'; 1_000_000], &mut Workspace::default(), &mut ids);
         assert!(ids.len() < 20, "2^19 + …: {} tokens", ids.len());
         let limit = if cfg!(debug_assertions) { 30.0 } else { 1.0 };
         assert!(start.elapsed().as_secs_f64() < limit, "{:?}", start.elapsed());

@@ -45,6 +45,8 @@ pub(crate) struct Limits {
     pub(crate) n_merges: usize,
     /// Pairs that occur less often are not merged; 0 counts as 1.
     pub(crate) min_frequency: u64,
+    /// Tokens have at most so many bytes; at least 2.
+    pub(crate) max_len: usize,
 }
 
 /// Learns merges. Tokens 0 to 255 are the bytes in the order of [`byte_alphabet::bytes_in_order`]; merge `i` makes token
@@ -62,6 +64,7 @@ pub(crate) fn learn_merges(
     progress: &dyn Progress,
 ) -> Result<Vec<Pair>> {
     let min_count = i64::try_from(limits.min_frequency).unwrap_or(i64::MAX).max(1);
+    let max_len = u32::try_from(limits.max_len).unwrap_or(u32::MAX);
     let mut cells = Cells::new(pieces)?;
     let (mut pairs, mut places) = first_pairs(&cells, min_count);
     let first_candidates: Vec<Candidate> =
@@ -123,7 +126,7 @@ pub(crate) fn learn_merges(
             |_| 0,
             |y, born| {
                 fall(&mut pairs, (b, y), born.count);
-                if born.count >= min_count {
+                if born.count >= min_count && len_a + len_b + lens[y as usize] <= max_len {
                     pairs.insert(pack((new, y)), born);
                     heap.push(Candidate { count: born.count, pair: (new, y) });
                 }
@@ -135,7 +138,7 @@ pub(crate) fn learn_merges(
             |x| lens[x as usize],
             |x, born| {
                 fall(&mut pairs, (x, a), born.count);
-                if born.count >= min_count {
+                if born.count >= min_count && lens[x as usize] + len_a + len_b <= max_len {
                     pairs.insert(pack((x, new)), born);
                     heap.push(Candidate { count: born.count, pair: (x, new) });
                 }
@@ -330,7 +333,8 @@ mod tests {
     use crate::tokens::Pattern;
 
     fn learn(pieces: &PieceCounts, n_merges: usize, min_frequency: u64) -> Vec<Pair> {
-        learn_merges(pieces, Limits { n_merges, min_frequency }, most_frequent, |_| {}, &Silent).unwrap()
+        learn_merges(pieces, Limits { n_merges, min_frequency, max_len: usize::MAX }, most_frequent, |_| {}, &Silent)
+            .unwrap()
     }
 
     /// The definition: count all pairs again before each merge.
@@ -443,7 +447,7 @@ mod tests {
         };
         let greater_bytes =
             |a: &Candidate, b: &Candidate| a.count.cmp(&b.count).then_with(|| bytes(a.pair).cmp(&bytes(b.pair)));
-        let limits = Limits { n_merges: 243, min_frequency: 0 };
+        let limits = Limits { n_merges: 243, min_frequency: 0, max_len: usize::MAX };
         let joined = |pair: Pair| {
             let (left, right) = bytes(pair);
             tokens.borrow_mut().push([left, right].concat());

@@ -21,13 +21,10 @@ pub(crate) const NUMBER: Class = 2;
 /// `\s`, that is `\p{White_Space}`
 pub(crate) const WHITE: Class = 4;
 /// `\p{Lu}` and `\p{Lt}`: upper and title case letters
-#[cfg(test)]
 pub(crate) const UPPER: Class = 8;
 /// `\p{Ll}`: lower case letters
-#[cfg(test)]
 pub(crate) const LOWER: Class = 16;
 /// `\p{M}`: marks
-#[cfg(test)]
 pub(crate) const MARK: Class = 32;
 /// `\w` as the regex crate has it: alphabetic, marks, decimal digits, connectors, joiners
 pub(crate) const WORD: Class = 64;

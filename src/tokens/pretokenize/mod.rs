@@ -4,24 +4,73 @@
 //! field are written out as scanners that look at each character once, so that there is no regex engine to blow up on
 //! a long run. Each scanner is checked against its regex.
 
+mod cl100k;
 mod class_table;
 pub(crate) mod classes;
+mod custom;
 mod gpt2;
 mod gpt2_masks;
+mod o200k;
 
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
 use crate::math::ByteClassifier;
+
+pub use custom::CustomPattern;
 
 /// Below so many bytes setting up the masks costs more than they save.
 const WORTH_MASKS: usize = 64;
 
 /// How text is cut into pieces before merging.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Pattern {
     /// GPT-2's: `'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
     #[default]
     Gpt2,
+    /// GPT-4's: letters with any one character before them, up to three digits, contractions in either case.
+    Cl100k,
+    /// GPT-4o's: also cut where lower case turns to upper.
+    O200k,
+    /// Not cut at all.
+    Whole,
+    /// By a regular expression, see [`Pattern::custom`].
+    Custom(Arc<CustomPattern>),
 }
+
+impl PartialEq for CustomPattern {
+    fn eq(&self, other: &CustomPattern) -> bool {
+        self.source() == other.source()
+    }
+}
+
+impl Eq for CustomPattern {}
+
+/// The sources of the patterns that are written out, the first of each as it is written to files.
+const SOURCES: [(Pattern, &[&str]); 3] = [
+    (
+        Pattern::Gpt2,
+        &[
+            r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+            r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+        ],
+    ),
+    (
+        Pattern::Cl100k,
+        &[
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ],
+    ),
+    (
+        Pattern::O200k,
+        &[concat!(
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+            r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        )],
+    ),
+];
 
 /// What a line feed means to the scanner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,30 +86,67 @@ pub(crate) enum LineFeed {
 const BATCH: usize = 512;
 
 impl Pattern {
-    /// Hands the ends of the pieces of `text` to `ends`, ascending, many at a time; the last is the end of the text.
-    pub(crate) fn for_each_batch(self, text: &[u8], line_feed: LineFeed, mut ends: impl FnMut(&[usize])) {
-        if text.len() >= WORTH_MASKS
-            && let Some(classifier) = ByteClassifier::chosen()
-        {
-            return gpt2_masks::scan(text, line_feed, classifier, ends);
+    /// The pattern of a regular expression; one of the known ones if it is spelled like it.
+    ///
+    /// Each match is a piece, and so is what lies between two matches. The engine takes linear time, so it has neither
+    /// look-around nor possessive repetition, but for `|\s+(?!\S)|\s+` at the end, in which most tokenizers' patterns end.
+    ///
+    /// # Errors
+    /// [`Error::Config`] says what cannot be done.
+    ///
+    /// # Example
+    /// ```
+    /// use wordgrove::tokens::Pattern;
+    /// assert_eq!(Pattern::custom(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")?, Pattern::Gpt2);
+    /// assert!(Pattern::custom(r"\p{Han}|[^\p{Han}]+").is_ok());
+    /// assert!(Pattern::custom("a(?=b)").is_err());
+    /// # Ok::<(), wordgrove::Error>(())
+    /// ```
+    pub fn custom(source: &str) -> Result<Pattern> {
+        let known = SOURCES.into_iter().find(|(_, sources)| sources.contains(&source));
+        match known {
+            Some((pattern, _)) => Ok(pattern),
+            None => CustomPattern::new(source)
+                .map(|pattern| Pattern::Custom(Arc::new(pattern)))
+                .map_err(|reason| Error::config("pattern", reason)),
         }
-        let mut batch = [0; BATCH];
-        let (mut n, mut at) = (0, 0);
-        while at < text.len() {
-            at = self.piece_end(text, at, line_feed);
-            batch[n] = at;
-            n += 1;
-            if n == BATCH {
-                ends(&batch);
-                n = 0;
+    }
+
+    /// The regular expression; `None` if text is not cut.
+    pub fn source(&self) -> Option<&str> {
+        match self {
+            Pattern::Whole => None,
+            Pattern::Custom(custom) => Some(custom.source()),
+            known => SOURCES.iter().find(|(pattern, _)| pattern == known).map(|(_, sources)| sources[0]),
+        }
+    }
+
+    /// Hands the ends of the pieces of `text` to `ends`, ascending, many at a time; the last is the end of the text.
+    pub(crate) fn for_each_batch(&self, text: &[u8], line_feed: LineFeed, mut ends: impl FnMut(&[usize])) {
+        match self {
+            Pattern::Gpt2 => match ByteClassifier::chosen() {
+                Some(classifier) if text.len() >= WORTH_MASKS => gpt2_masks::scan(text, line_feed, classifier, ends),
+                _ => one_by_one(text, |at| gpt2::piece_end(text, at, line_feed), ends),
+            },
+            Pattern::Cl100k => one_by_one(text, |at| cl100k::piece_end(text, at, line_feed), ends),
+            Pattern::O200k => one_by_one(text, |at| o200k::piece_end(text, at, line_feed), ends),
+            Pattern::Whole | Pattern::Custom(_) => {
+                let mut start = 0;
+                let by_line = line_feed == LineFeed::Ends;
+                for part in text.split_inclusive(|&byte| by_line && byte == b'\n') {
+                    match self {
+                        Pattern::Custom(custom) => custom.scan(part, |end| ends(&[start + end])),
+                        _ => ends(&[start + part.len()]),
+                    }
+                    start += part.len();
+                }
             }
         }
-        ends(&batch[..n]);
     }
 
     /// Hands the pieces of `text` to `piece`, in order.
     #[cfg(test)]
-    pub(crate) fn for_each_piece<'t>(self, text: &'t [u8], line_feed: LineFeed, mut piece: impl FnMut(&'t [u8])) {
+    pub(crate) fn for_each_piece<'t>(&self, text: &'t [u8], line_feed: LineFeed, mut piece: impl FnMut(&'t [u8])) {
         let mut start = 0;
         self.for_each_batch(text, line_feed, |ends| {
             for &end in ends {
@@ -69,13 +155,22 @@ impl Pattern {
             }
         });
     }
+}
 
-    /// The end of the piece that begins at `start`, which must lie inside the text.
-    fn piece_end(self, text: &[u8], start: usize, line_feed: LineFeed) -> usize {
-        match self {
-            Pattern::Gpt2 => gpt2::piece_end(text, start, line_feed),
+/// Hands over the ends that `piece_end` finds, each from the one before.
+fn one_by_one(text: &[u8], piece_end: impl Fn(usize) -> usize, mut ends: impl FnMut(&[usize])) {
+    let mut batch = [0; BATCH];
+    let (mut n, mut at) = (0, 0);
+    while at < text.len() {
+        at = piece_end(at);
+        batch[n] = at;
+        n += 1;
+        if n == BATCH {
+            ends(&batch);
+            n = 0;
         }
     }
+    ends(&batch[..n]);
 }
 
 #[cfg(test)]
@@ -87,34 +182,59 @@ mod tests {
 
     use super::*;
 
-    static GPT2: LazyLock<Regex> = LazyLock::new(|| Regex::new(GPT2_PATTERN).unwrap());
-
-    const GPT2_PATTERN: &str = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+    static REGEXES: LazyLock<Vec<(Pattern, Regex)>> = LazyLock::new(|| {
+        let regexes = SOURCES.into_iter().flat_map(|(pattern, sources)| {
+            sources.iter().map(move |source| (pattern.clone(), Regex::new(source).unwrap()))
+        });
+        // Through the engine: known patterns with another spelling, and some that leave gaps.
+        let custom = [
+            r"(?:'s|'t|'re|'ve|'m|'ll|'d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+            r" ?\p{L}+|\s+(?!\S)|\s+",
+            r"\p{L}+|\s\d",
+            r"[a-z]+|x*",
+        ];
+        let custom = custom.map(|source| (Pattern::custom(source).unwrap(), Regex::new(source).unwrap()));
+        regexes.chain(custom).collect()
+    });
 
     /// The pieces, by all scanners there are.
-    fn pieces(text: &[u8], line_feed: LineFeed) -> Vec<&[u8]> {
-        let mut pieces = Vec::new();
-        let mut start = 0;
-        while start < text.len() {
-            let end = Pattern::Gpt2.piece_end(text, start, line_feed);
-            pieces.push(&text[start..end]);
-            start = end;
+    fn pieces<'t>(pattern: &Pattern, text: &'t [u8], line_feed: LineFeed) -> Vec<&'t [u8]> {
+        let cut = |ends: Vec<usize>| {
+            let (mut pieces, mut start) = (Vec::new(), 0);
+            for end in ends {
+                assert!(end > start, "a piece ends at {end} after one that ends at {start}");
+                pieces.push(&text[start..end]);
+                start = end;
+            }
+            assert_eq!(start, text.len());
+            pieces
+        };
+        let mut all = Vec::new();
+        pattern.for_each_batch(text, line_feed, |ends| all.extend_from_slice(ends));
+        if *pattern == Pattern::Gpt2 {
+            let mut plain = Vec::new();
+            one_by_one(text, |at| gpt2::piece_end(text, at, line_feed), |ends| plain.extend_from_slice(ends));
+            assert_eq!(all, plain, "{:?}", String::from_utf8_lossy(text));
+            for classifier in ByteClassifier::all() {
+                let mut fast = Vec::new();
+                gpt2_masks::scan(text, line_feed, classifier, |ends| fast.extend_from_slice(ends));
+                assert_eq!(fast, plain, "{classifier:?} on {:?}", String::from_utf8_lossy(text));
+            }
         }
-        for classifier in ByteClassifier::all() {
-            let (mut fast, mut start) = (Vec::new(), 0);
-            gpt2_masks::scan(text, line_feed, classifier, |ends| {
-                for &end in ends {
-                    fast.push(&text[start..end]);
-                    start = end;
-                }
-            });
-            assert_eq!(fast, pieces, "{classifier:?} on {:?}", String::from_utf8_lossy(text));
-        }
-        pieces
+        cut(all)
     }
 
+    /// The matches and what lies between them.
     fn regex_pieces<'t>(regex: &Regex, text: &'t str) -> Vec<&'t [u8]> {
-        regex.find_iter(text).map(|found| found.unwrap().as_str().as_bytes()).collect()
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        for found in regex.find_iter(text).map(Result::unwrap).filter(|found| !found.as_str().is_empty()) {
+            pieces.push(&text[at..found.start()]);
+            pieces.push(found.as_str());
+            at = found.end();
+        }
+        pieces.push(&text[at..]);
+        pieces.into_iter().filter(|piece| !piece.is_empty()).map(str::as_bytes).collect()
     }
 
     /// Characters at which the patterns decide something, each kind in one, two, three and four bytes where it exists.
@@ -134,19 +254,24 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn pieces_are_those_of_the_regex(text in hostile_text()) {
-            prop_assert_eq!(pieces(text.as_bytes(), LineFeed::Within), regex_pieces(&GPT2, &text));
-            let by_line: Vec<&[u8]> = text.split_inclusive('\n').flat_map(|line| regex_pieces(&GPT2, line)).collect();
-            prop_assert_eq!(pieces(text.as_bytes(), LineFeed::Ends), by_line);
+        fn pieces_are_those_of_the_regexes(text in hostile_text()) {
+            for (pattern, regex) in &*REGEXES {
+                let bytes = text.as_bytes();
+                prop_assert_eq!(pieces(pattern, bytes, LineFeed::Within), regex_pieces(regex, &text), "{:?}", pattern);
+                let by_line: Vec<&[u8]> = text.split_inclusive('\n').flat_map(|line| regex_pieces(regex, line)).collect();
+                prop_assert_eq!(pieces(pattern, bytes, LineFeed::Ends), by_line, "{:?}", pattern);
+            }
         }
 
         #[test]
         fn pieces_join_up_to_any_bytes(text in prop::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert_eq!(pieces(&text, LineFeed::Within).concat(), text.clone());
-            prop_assert_eq!(pieces(&text, LineFeed::Ends).concat(), text);
+            for (pattern, _) in &*REGEXES {
+                prop_assert_eq!(pieces(pattern, &text, LineFeed::Within).concat(), text.clone());
+                prop_assert_eq!(pieces(pattern, &text, LineFeed::Ends).concat(), text.clone());
+            }
         }
 
         /// Each bad byte becomes one U+FFFD here; then the pieces must correspond.
@@ -159,9 +284,12 @@ mod tests {
                 decoded.push(if byte < 128 { char::from(byte) } else { '\u{FFFD}' });
             }
             let characters = |pieces: Vec<&[u8]>| -> Vec<usize> { pieces.iter().map(|piece| piece.len()).collect() };
-            let expected: Vec<usize> =
-                GPT2.find_iter(&decoded).map(|found| found.unwrap().as_str().chars().count()).collect();
-            prop_assert_eq!(characters(pieces(&text, LineFeed::Within)), expected);
+            for (pattern, regex) in REGEXES.iter().filter(|(pattern, _)| !matches!(pattern, Pattern::Custom(_))) {
+                let expected = regex_pieces(regex, &decoded);
+                let expected: Vec<usize> =
+                    expected.into_iter().map(|piece| String::from_utf8_lossy(piece).chars().count()).collect();
+                prop_assert_eq!(characters(pieces(pattern, &text, LineFeed::Within)), expected);
+            }
         }
     }
 
@@ -195,10 +323,10 @@ mod tests {
                         text.push_str(core);
                         for tail in ["", "b", " ", "\n  z"] {
                             let text = format!("{text}{tail}");
-                            pieces(text.as_bytes(), LineFeed::Within);
-                            pieces(text.as_bytes(), LineFeed::Ends);
+                            pieces(&Pattern::Gpt2, text.as_bytes(), LineFeed::Within);
+                            pieces(&Pattern::Gpt2, text.as_bytes(), LineFeed::Ends);
                             // And with bytes missing at the front, so that characters are cut.
-                            pieces(&text.as_bytes()[1..], LineFeed::Within);
+                            pieces(&Pattern::Gpt2, &text.as_bytes()[1..], LineFeed::Within);
                         }
                     }
                 }
@@ -210,6 +338,31 @@ mod tests {
     fn a_sentence_is_cut_before_spaces_and_apostrophes() {
         let text = "I can't wait: 12 more  days!\n";
         let expected = ["I", " can", "'t", " wait", ":", " 12", " more", " ", " days", "!", "\n"];
-        assert_eq!(pieces(text.as_bytes(), LineFeed::Within), expected.map(str::as_bytes));
+        assert_eq!(pieces(&Pattern::Gpt2, text.as_bytes(), LineFeed::Within), expected.map(str::as_bytes));
+        let expected = ["I", " can", "'t", " wait", ":", " ", "12", " more", " ", " days", "!\n"];
+        assert_eq!(pieces(&Pattern::Cl100k, text.as_bytes(), LineFeed::Within), expected.map(str::as_bytes));
+        assert_eq!(pieces(&Pattern::Cl100k, "wordGrove's".as_bytes(), LineFeed::Within), [&b"wordGrove"[..], b"'s"]);
+        let o200k = pieces(&Pattern::O200k, "wordGrove's ÉCLAIRs 2000".as_bytes(), LineFeed::Within);
+        assert_eq!(o200k, ["word", "Grove's", " ÉCLAIRs", " ", "200", "0"].map(str::as_bytes));
+    }
+
+    #[test]
+    fn patterns_that_would_take_too_long_or_too_much_are_refused() {
+        for source in
+            ["(?=a)b", "a++", r"[^\p{L}]?+a", r"\p{N}{1,3}+", r"(a)\1", "(?:a{1000}){1000}", "(", r"\p{Nonsense}"]
+        {
+            let error = Pattern::custom(source).unwrap_err().to_string();
+            assert!(error.starts_with("pattern: cannot use the pattern"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_sources_of_known_patterns_lead_back_to_them() {
+        for (pattern, sources) in SOURCES {
+            assert_eq!(pattern.source(), Some(sources[0]));
+            for source in sources {
+                assert_eq!(Pattern::custom(source).unwrap(), pattern);
+            }
+        }
     }
 }

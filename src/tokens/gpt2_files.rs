@@ -1,0 +1,113 @@
+//! GPT-2's two files: `vocab.json`, tokens with their ids, and `merges.txt`, a merge a line.
+//!
+//! Tokens are spelled in the byte-level alphabet in both. The pattern is GPT-2's; a token of the vocabulary that is
+//! neither a byte nor made by a merge is special.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::text::Normalizer;
+use crate::tokens::tokenizer::Model;
+use crate::tokens::{Pattern, TokenId, Tokenizer, tokenizer_json};
+
+impl Tokenizer {
+    /// Reads the bytes of a `vocab.json` and of the `merges.txt` beside it; the paths are for messages.
+    ///
+    /// # Errors
+    /// [`Error::Format`] names the file, the line and what it should be.
+    pub fn from_gpt2_files(vocab: (&[u8], &Path), merges: (&[u8], &Path)) -> Result<Tokenizer> {
+        let (vocab, vocab_path) = vocab;
+        let (merges, merges_path) = merges;
+        let lines = read_merges(merges).map_err(|reason| Error::format(merges_path, reason))?;
+        let bpe = tokenizer_json::read_gpt2(vocab, &lines).map_err(|reason| Error::format(vocab_path, reason))?;
+        Ok(Tokenizer::from_bpe(bpe, Normalizer::default()))
+    }
+
+    /// The `vocab.json` and the `merges.txt`, as text.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what the files cannot say: whole words, another pattern than GPT-2's, a normalizer.
+    pub fn to_gpt2_files(&self) -> Result<(String, String)> {
+        let refuse = |reason: &str| Err(Error::config("merges.txt", reason));
+        let Model::Bpe(bpe) = &self.model else {
+            return refuse("these are whole words, the format is for byte-level BPE");
+        };
+        if bpe.pattern != Pattern::Gpt2 || !self.normalizer.is_identity() {
+            return refuse("the files have no place for a normalizer or another pattern than GPT-2's");
+        }
+        let spelling = |id: usize| match bpe.added.get(TokenId(id as u32)) {
+            Some(token) => token.content.clone(),
+            None => self.spelling(TokenId(id as u32)),
+        };
+        let quoted = |id: usize| serde_json::to_string(&spelling(id)).expect("a string is JSON");
+        let vocab: Vec<String> = (0..self.n_tokens()).map(|id| format!("{}: {id}", quoted(id))).collect();
+        let mut merges = String::from("#version: 0.2\n");
+        for merge in bpe.merger.pairs.merges() {
+            merges.push_str(&format!("{} {}\n", spelling(merge.left as usize), spelling(merge.right as usize)));
+        }
+        Ok((format!("{{{}}}", vocab.join(", ")), merges))
+    }
+}
+
+/// The merges, two tokens each.
+fn read_merges(file: &[u8]) -> Result<Vec<(&str, &str)>, String> {
+    let file = std::str::from_utf8(file).map_err(|error| format!("is not UTF-8: {error}"))?;
+    let mut merges = Vec::new();
+    for (number, line) in file.lines().enumerate() {
+        if line.starts_with("#version") || line.is_empty() {
+            continue;
+        }
+        match line.split_once(' ') {
+            Some((left, right)) if !right.contains(' ') => merges.push((left, right)),
+            _ => {
+                let shown: String = line.chars().take(60).collect();
+                return Err(format!("line {}: '{shown}' is not two tokens with a space between them", number + 1));
+            }
+        }
+    }
+    Ok(merges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use crate::text::Corpus;
+    use crate::tokens::{BpeConfig, learn_bpe};
+
+    fn read(vocab: &str, merges: &str) -> Result<Tokenizer> {
+        let (vocab, merges) = (vocab.as_bytes(), merges.as_bytes());
+        Tokenizer::from_gpt2_files((vocab, Path::new("vocab.json")), (merges, Path::new("merges.txt")))
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_tokenizer() {
+        let config = BpeConfig { vocab_size: 340, special_tokens: vec!["<|end|>".into()], ..BpeConfig::default() };
+        let text = "the king and the queen of the kings; 中文 中文字\n".repeat(3);
+        let tokenizer = learn_bpe(&Corpus::from_text(text), &config, &Silent).unwrap();
+        let (vocab, merges) = tokenizer.to_gpt2_files().unwrap();
+        assert!(merges.starts_with("#version: 0.2\n"));
+        assert_eq!(read(&vocab, &merges).unwrap().to_json(), tokenizer.to_json());
+    }
+
+    #[test]
+    fn hostile_files_are_refused_by_name_and_line() {
+        let tokenizer =
+            learn_bpe(&Corpus::from_text("ab ab"), &BpeConfig { vocab_size: 257, ..BpeConfig::default() }, &Silent);
+        let (vocab, merges) = tokenizer.unwrap().to_gpt2_files().unwrap();
+        assert!(read(&vocab, &merges).is_ok());
+        let cases = [
+            (vocab.clone(), "a b c\n".to_string(), "merges.txt: line 1: 'a b c' is not two"),
+            (vocab.clone(), format!("{merges}ab\n"), "merges.txt: line 3"),
+            (vocab.clone(), "a x\n".into(), "vocab.json: merge 0, \"a\" \"x\", needs the token \"ax\""),
+            (vocab.replace("256", "300"), merges.clone(), "id 300"),
+            (vocab.replace("256", "\"x\""), merges.clone(), "vocab.json"),
+            (vocab.replace('{', "["), merges.clone(), "vocab.json"),
+            ("{".repeat(100_000), merges.clone(), "vocab.json"),
+        ];
+        for (vocab, merges, reason) in cases {
+            let error = read(&vocab, &merges).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error:?} does not say {reason:?}");
+        }
+    }
+}
