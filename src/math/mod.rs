@@ -23,7 +23,7 @@ mod replica;
 mod rows;
 mod shared;
 
-pub(crate) use block::{LogisticBlock, Step};
+pub(crate) use block::{Classifiers, Inputs, LogisticBlock, Step};
 pub(crate) use byte_masks::{ByteClassifier, ByteMasks};
 pub use direction::{is_direction, norm, unit};
 pub use machine::cpu;
