@@ -2,20 +2,27 @@
 //!
 //! In: the bytes of a piece. Out: its tokens. The one idea: a piece that was seen before is looked up, whole; a new one
 //! is merged by definition: always the pair of the lowest rank, the leftmost of equals. Short pieces are searched for it
-//! from end to end, long ones keep their pairs in a heap, so that a piece of n bytes costs O(n log n).
+//! from end to end; long ones go through [`backtrack`](super::backtrack) or, where that does not hold, keep their pairs in
+//! a heap.
+
+use std::sync::OnceLock;
 
 use binary_heap_plus::BinaryHeap;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use super::backtrack::{Backtracker, Path};
 use super::cache::{MAX_INLINE, PieceCache, Place};
 use super::count::{MAX_SHORT, short_key};
 use super::pair_table::PairTable;
 use crate::tokens::TokenId;
 use crate::tokens::pretokenize::{LineFeed, Pattern};
 
-/// Up to so many bytes a search from end to end is quicker than a heap.
+/// The longest piece that is searched from end to end.
 const MAX_SEARCHED: usize = 64;
+
+/// The longest piece that is kept in the cache. Longer ones are seldom met again.
+const MAX_KEPT: usize = 32;
 
 /// The rank of a pair that does not merge.
 const NEVER: u32 = u32::MAX;
@@ -27,6 +34,8 @@ pub(crate) struct Merger {
     pub(crate) pairs: PairTable,
     /// The tokens by their bytes, where a piece that is a token is not merged (`ignore_merges`).
     pub(crate) whole: Option<HashMap<Box<[u8]>, u32, FxBuildHasher>>,
+    /// For long pieces; made for the first. `None` where it does not work.
+    backtracker: OnceLock<Option<Backtracker>>,
 }
 
 /// One worker's memory: what it has seen, and room to merge in.
@@ -35,12 +44,18 @@ pub(crate) struct Workspace {
     cache: PieceCache,
     /// The pieces being looked up: their keys, 0 for those without, and places in the cache.
     asked: [(u128, Place); LOOKED_UP],
+    path: Path,
     long: LongPiece,
 }
 
 impl Default for Workspace {
     fn default() -> Workspace {
-        Workspace { cache: PieceCache::default(), asked: [(0, 0); LOOKED_UP], long: LongPiece::default() }
+        Workspace {
+            cache: PieceCache::default(),
+            asked: [(0, 0); LOOKED_UP],
+            path: Path::default(),
+            long: LongPiece::default(),
+        }
     }
 }
 
@@ -48,6 +63,10 @@ impl Default for Workspace {
 const LOOKED_UP: usize = 64;
 
 impl Merger {
+    pub(crate) fn new(id_of_byte: [u32; 256], pairs: PairTable) -> Merger {
+        Merger { id_of_byte, pairs, whole: None, backtracker: OnceLock::new() }
+    }
+
     /// Appends the ids of `text` to `ids`.
     pub(crate) fn encode(&self, pattern: &Pattern, text: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
         let mut start = 0;
@@ -146,16 +165,17 @@ impl Merger {
     fn encode_long(&self, piece: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
         match piece.len() {
             0 => {}
-            1..=MAX_SEARCHED => {
+            1..=MAX_KEPT => {
                 if !workspace.cache.get_long(piece, ids) {
                     let known = ids.len();
                     self.merge_short(piece, ids);
                     workspace.cache.put_long(piece, &ids[known..]);
                 }
             }
-            _ => match self.find_whole(piece) {
-                Some(id) => ids.push(id),
-                None => self.merge_with_heap(piece, &mut workspace.long, ids),
+            _ => match (self.find_whole(piece), self.backtracker.get_or_init(|| Backtracker::new(self))) {
+                (Some(id), _) => ids.push(id),
+                (None, Some(backtracker)) => backtracker.encode(self, piece, &mut workspace.path, ids),
+                (None, None) => self.merge_with_heap(piece, &mut workspace.long, ids),
             },
         }
     }
@@ -170,6 +190,15 @@ impl Merger {
         match self.find_whole(piece) {
             Some(id) => ids.push(id),
             None => self.merge_searching(piece, ids),
+        }
+    }
+
+    /// Merges a piece of any length, without the whole piece and without what backtracking knows.
+    pub(super) fn merge_by_rank(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
+        if piece.len() <= MAX_SEARCHED {
+            self.merge_searching(piece, ids);
+        } else {
+            self.merge_with_heap(piece, &mut LongPiece::default(), ids);
         }
     }
 
@@ -331,7 +360,7 @@ mod tests {
             merges.push(Merge { left: token(left), right: token(right), merged: 256 + at as u32 });
         }
         let id_of_byte = std::array::from_fn(|byte| byte as u32);
-        (Merger { id_of_byte, pairs: PairTable::new(merges.clone(), &id_of_byte), whole: None }, merges)
+        (Merger::new(id_of_byte, PairTable::new(merges.clone(), &id_of_byte)), merges)
     }
 
     proptest! {
@@ -340,7 +369,7 @@ mod tests {
         #[test]
         fn all_ways_to_merge_are_the_definition(
             picks in prop::collection::vec((0..1000u32, 0..1000u32), 0..30),
-            piece in "[abc]{2,64}|a{2,64}|(ab){1,32}",
+            piece in "[abc]{2,64}|a{2,64}|(ab){1,32}|[ab]{2,64}",
         ) {
             let (merger, merges) = merger(&picks);
             let mut expected: Vec<u32> = piece.bytes().map(u32::from).collect();
@@ -352,6 +381,11 @@ mod tests {
             let mut heaped = Vec::new();
             merger.merge_with_heap(piece.as_bytes(), &mut LongPiece::default(), &mut heaped);
             prop_assert_eq!(&heaped, &expected);
+            if let Some(backtracker) = Backtracker::new(&merger) {
+                let mut backtracked = Vec::new();
+                backtracker.encode(&merger, piece.as_bytes(), &mut Path::default(), &mut backtracked);
+                prop_assert_eq!(&backtracked, &expected);
+            }
             // Through the front door, twice: the second time from the cache where it fits.
             let mut workspace = Workspace::default();
             for _ in 0..2 {

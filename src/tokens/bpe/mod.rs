@@ -2,6 +2,7 @@
 //!
 //! Learned in two steps, [`count`] and [`learn`]; applied by [`encode`].
 
+mod backtrack;
 mod cache;
 pub(crate) mod count;
 mod encode;
@@ -305,7 +306,7 @@ impl Bpe {
             id_of_byte[byte as usize] = tokens.find(&[byte]).ok_or(byte)?;
         }
         let pairs = PairTable::new(merges, &id_of_byte);
-        Ok(Bpe { pattern, tokens, merger: Merger { id_of_byte, pairs, whole: None }, added, idle: Mutex::default() })
+        Ok(Bpe { pattern, tokens, merger: Merger::new(id_of_byte, pairs), added, idle: Mutex::default() })
     }
 
     /// From now on a piece that is a token is that token, whatever the merges would make of it.
