@@ -10,6 +10,7 @@ use wordgrove::query::{ComposedWords, PairReport, QuestionReport, QuestionSet, T
 use super::analogy::Method;
 use super::failure::{Failure, Outcome};
 use super::model::ModelArguments;
+use super::number::whole;
 use super::output::{escaped, out, print_json};
 
 /// What `evaluate` is told.
@@ -24,8 +25,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pairs: Vec<PathBuf>,
     /// Only the N most frequent words take part in analogies
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    top_vocab: Option<u64>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=usize::MAX))]
+    top_vocab: Option<usize>,
     /// How analogies are scored
     #[arg(long, value_name = "METHOD", default_value = "add")]
     method: Method,
@@ -44,10 +45,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let sets = arguments.analogies.iter().map(|path| QuestionSet::read(path)).collect::<Result<Vec<_>, _>>()?;
     let pairs = arguments.pairs.iter().map(|path| WordPairs::read(path)).collect::<Result<Vec<_>, _>>()?;
     let embeddings = arguments.model.open()?.embeddings;
-    let top_vocab = arguments.top_vocab.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     let composed = if arguments.whole_words { ComposedWords::Skip } else { ComposedWords::Include };
     let questions: Vec<QuestionReport> =
-        sets.iter().map(|set| answer(&embeddings, set, arguments.method.into(), top_vocab)).collect();
+        sets.iter().map(|set| answer(&embeddings, set, arguments.method.into(), arguments.top_vocab)).collect();
     let correlations: Vec<PairReport> = pairs.iter().map(|set| correlate(&embeddings, set, composed)).collect();
     if arguments.json {
         return Ok(print_json(&json!({"analogies": questions, "pairs": correlations}))?);

@@ -44,6 +44,11 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
+/// A number with the digits that it is written with: 0.05, where widening alone gives 0.05000000074505806.
+pub fn decimal(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
+}
+
 /// Bytes for people: `49.5 MB`.
 pub fn size(bytes: u64) -> String {
     match bytes {
@@ -67,6 +72,7 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!([grouped(0), grouped(999), grouped(1_000), grouped(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(decimal(0.05), 0.05);
         assert_eq!(size(49_500_000), "49.5 MB");
     }
 }

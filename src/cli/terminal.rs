@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use serde_json::{Value, json};
 use wordgrove::{EpochReport, Error, Event, Progress, TrainingStatus};
 
-use super::output::escaped;
+use super::output::{decimal, escaped};
 
 /// Whether Ctrl-C was pressed, or the program asked to end, since this was first looked at.
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
@@ -138,7 +138,7 @@ impl Progress for Terminal {
                 self.draw(&status_line(status));
                 self.log(&json!({
                     "event": "progress", "epoch": status.epoch, "epochs": status.epochs, "done": status.done,
-                    "tokens_per_second": status.tokens_per_second.round(), "learning_rate": status.learning_rate,
+                    "tokens_per_second": status.tokens_per_second.round(), "learning_rate": decimal(status.learning_rate),
                     "train_bits": status.train_bits, "held_out_bits": status.held_out_bits,
                     "eta_seconds": status.eta_seconds.round(),
                 }));

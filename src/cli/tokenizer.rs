@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use wordgrove::files::replace_file;
+use wordgrove::files::{check_replaceable, replace_file};
 use wordgrove::text::{Corpus, Normalizer};
 use wordgrove::tokens::{BpeConfig, learn_bpe};
 use wordgrove::{Error, TokenId, Tokenizer};
 
 use super::failure::Outcome;
+use super::inputs::spare;
+use super::number::whole;
 use super::output::{grouped, out, print_json};
 use super::terminal::Terminal;
 
@@ -40,10 +42,10 @@ struct TrainArguments {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// How many tokens to learn, the 256 bytes included
-    #[arg(long, value_name = "N", default_value_t = 32_000)]
+    #[arg(long, value_name = "N", default_value_t = 32_000, allow_negative_numbers = true, value_parser = whole(256..=1usize << 30))]
     vocab_size: usize,
     /// Merge only pairs that occur this often
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=u64::MAX))]
     min_frequency: Option<u64>,
     /// Turn the text into lower case
     #[arg(long)]
@@ -96,6 +98,8 @@ fn train(arguments: &TrainArguments) -> Outcome {
         ..default
     };
     config.check()?;
+    spare(&arguments.texts, "--output", &arguments.output)?;
+    check_replaceable(&arguments.output)?;
     let terminal = Terminal::new(arguments.quiet, None)?;
     let corpus = Corpus::open_with(&arguments.texts, &terminal)?;
     let tokenizer = learn_bpe(&corpus, &config, &terminal)?;
@@ -108,7 +112,7 @@ fn train(arguments: &TrainArguments) -> Outcome {
 }
 
 /// A tokenizer.json, or the one of a model folder.
-fn open(path: &Path) -> Outcome<Tokenizer> {
+pub fn open(path: &Path) -> Outcome<Tokenizer> {
     let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
     Ok(Tokenizer::read(&file)?)
 }
@@ -142,7 +146,8 @@ fn decode(arguments: &DecodeArguments) -> Outcome {
     let mut print = |line: &str| -> Outcome {
         let separators = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']');
         let ids = line.split(separators).filter(|word| !word.is_empty()).map(|word| {
-            word.parse().map(TokenId).map_err(|_| {
+            let id = word.parse().ok().filter(|&id| (id as usize) < tokenizer.n_tokens()).map(TokenId);
+            id.ok_or_else(|| {
                 Error::format("ids", format!("'{word}' is not a token id: expected 0 to {}", tokenizer.n_tokens() - 1))
             })
         });

@@ -105,6 +105,8 @@ fn unknown(embeddings: &Embeddings, word: &str) -> Error {
         advice.push_str(
             "; it was too rare in the text, or not in it: train with a lower --min-count, or with --tokens bpe",
         );
+    } else if near.is_empty() {
+        advice.push_str("; check its spelling, and how words are spelled in the file");
     }
     Error::UnknownWord { word: word.to_string(), advice }
 }
