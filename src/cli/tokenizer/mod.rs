@@ -1,0 +1,91 @@
+//! `wordgrove tokenizer`: learn a tokenizer, use it, look into it.
+
+mod compare;
+mod decode;
+mod encode;
+mod info;
+mod train;
+
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use wordgrove::tokens::Pattern;
+use wordgrove::{Error, Tokenizer};
+
+use super::failure::Outcome;
+
+/// What `tokenizer` is told.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Learn a byte-level BPE from text
+    Train(train::Arguments),
+    /// Text → ids, a line for a line
+    Encode(encode::Arguments),
+    /// Ids → text, a line for a line
+    Decode(decode::Arguments),
+    /// What a tokenizer is, and how it fares on a text
+    Info(info::Arguments),
+    /// Two tokenizers beside each other on a text
+    Compare(compare::Arguments),
+}
+
+/// A tokenizer, in any form that is read.
+#[derive(Args)]
+struct TokenizerArguments {
+    /// A tokenizer.json, a .tiktoken file, a model folder, or a folder with vocab.json and merges.txt
+    #[arg(long, value_name = "FILE")]
+    tokenizer: PathBuf,
+    /// How a .tiktoken file cuts text, which it does not say itself: gpt2, cl100k, o200k or a regular expression
+    #[arg(long, value_name = "PATTERN", default_value = "cl100k", value_parser = pattern)]
+    pattern: Pattern,
+}
+
+impl TokenizerArguments {
+    fn open(&self) -> Outcome<Tokenizer> {
+        Ok(Tokenizer::open(&self.tokenizer, self.pattern.clone())?)
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Outcome {
+    match &arguments.verb {
+        Verb::Train(arguments) => train::run(arguments),
+        Verb::Encode(arguments) => encode::run(arguments),
+        Verb::Decode(arguments) => decode::run(arguments),
+        Verb::Info(arguments) => info::run(arguments),
+        Verb::Compare(arguments) => compare::run(arguments),
+    }
+}
+
+/// A tokenizer that is named without a pattern.
+pub fn open(path: &Path) -> Outcome<Tokenizer> {
+    Ok(Tokenizer::open(path, Pattern::Cl100k)?)
+}
+
+/// A pattern by its name, or a regular expression.
+fn pattern(name: &str) -> Result<Pattern, String> {
+    match name {
+        "gpt2" => Ok(Pattern::Gpt2),
+        "cl100k" => Ok(Pattern::Cl100k),
+        "o200k" => Ok(Pattern::O200k),
+        "none" => Ok(Pattern::Whole),
+        source => Pattern::custom(source).map_err(|error| error.to_string()),
+    }
+}
+
+/// The lines of standard input, without their ends.
+fn each_line(work: &mut dyn FnMut(&[u8]) -> Outcome) -> Outcome {
+    let mut input = io::stdin().lock();
+    let mut line = Vec::new();
+    while input.read_until(b'\n', &mut line).map_err(Error::io("-"))? > 0 {
+        work(line.strip_suffix(b"\n").unwrap_or(&line))?;
+        line.clear();
+    }
+    Ok(())
+}
