@@ -27,11 +27,21 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct Backtracker {
     /// By time.
     tokens: Vec<Token>,
-    /// The trie of all tokens: node << 8 | byte → node. The first 256 nodes are the bytes.
-    children: HashMap<u64, u32, FxBuildHasher>,
-    /// By node: the token that ends there.
-    ends: Vec<u32>,
+    /// The trie of all tokens as an open table of its edges, a power of two long. The first 256 nodes are the bytes.
+    edges: Vec<Edge>,
 }
+
+/// From a node by a byte to the next node.
+#[derive(Debug, Clone, Copy)]
+struct Edge {
+    /// Node << 8 | byte; `u64::MAX` in a free place.
+    from: u64,
+    to: u32,
+    /// The token that ends there.
+    token: u32,
+}
+
+const FREE: Edge = Edge { from: u64::MAX, to: NONE, token: NONE };
 
 #[derive(Debug, Clone, Copy)]
 struct Token {
@@ -76,7 +86,7 @@ impl Backtracker {
                 return None;
             }
         }
-        let mut backtracker = Backtracker { tokens, children: HashMap::default(), ends: (0..256).collect() };
+        let mut backtracker = Backtracker { tokens, edges: Vec::new() };
         // A token whose own bytes merge to something else never occurs.
         let mut ids = Vec::new();
         let mut occurring: BTreeMap<&[u8], u32> = BTreeMap::new();
@@ -87,24 +97,42 @@ impl Backtracker {
                 occurring.insert(bytes, time as u32);
             }
         }
+        let n_edges: usize = occurring.keys().map(|bytes| bytes.len()).sum();
+        backtracker.edges = vec![FREE; (n_edges * 2).next_power_of_two()];
+        let mut n_nodes = 256;
         // In the order of their bytes, so that a token's beginnings come before it.
         for (bytes, time) in occurring {
             let mut node = u32::from(bytes[0]);
             let mut shorter = if bytes.len() > 1 { node } else { NONE };
             for (at, &byte) in bytes.iter().enumerate().skip(1) {
-                if at > 1 && backtracker.ends[node as usize] != NONE {
-                    shorter = backtracker.ends[node as usize];
+                let from = u64::from(node) << 8 | u64::from(byte);
+                let place = backtracker.find(from);
+                let edge = &mut backtracker.edges[place];
+                if edge.from != from {
+                    *edge = Edge { from, to: n_nodes, token: NONE };
+                    n_nodes += 1;
                 }
-                let next = backtracker.ends.len() as u32;
-                node = *backtracker.children.entry(u64::from(node) << 8 | u64::from(byte)).or_insert(next);
-                if node == next {
-                    backtracker.ends.push(NONE);
+                node = edge.to;
+                if at + 1 == bytes.len() {
+                    edge.token = time;
+                } else if edge.token != NONE {
+                    shorter = edge.token;
                 }
             }
-            backtracker.ends[node as usize] = time;
             backtracker.tokens[time as usize].shorter = shorter;
         }
         Some(backtracker)
+    }
+
+    /// Where an edge is, or the free place where it belongs.
+    #[inline]
+    fn find(&self, from: u64) -> usize {
+        let mask = self.edges.len() - 1;
+        let mut at = (from.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
+        while self.edges[at].from != from && self.edges[at].from != FREE.from {
+            at = (at + 1) & mask;
+        }
+        at
     }
 
     /// Appends the ids of a piece; `path` is overwritten.
@@ -148,12 +176,13 @@ impl Backtracker {
         let mut node = u32::from(first);
         let mut longest = node;
         for &byte in rest {
-            match self.children.get(&(u64::from(node) << 8 | u64::from(byte))) {
-                Some(&child) => node = child,
-                None => break,
+            let edge = self.edges[self.find(u64::from(node) << 8 | u64::from(byte))];
+            if edge.to == NONE {
+                break;
             }
-            if self.ends[node as usize] != NONE {
-                longest = self.ends[node as usize];
+            node = edge.to;
+            if edge.token != NONE {
+                longest = edge.token;
             }
         }
         longest

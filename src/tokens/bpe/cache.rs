@@ -1,7 +1,7 @@
 //! Pieces that were seen before, with their ids.
 //!
-//! In: a piece. Out: its ids. The one idea: a table of bounded size with two places per key, both in one cache line;
-//! when both are taken the newer piece replaces the older. Up to three ids lie in the line itself, more of them in a
+//! In: a piece. Out: its ids. The one idea: a table of bounded size with two places per key, both in one cache line. A
+//! piece that came early is likely a frequent one and keeps its place; newcomers replace each other in the second. Up to three ids lie in the line itself, more of them in a
 //! list beside; pieces that are too long for a key have a map. List and map are emptied when they are full.
 
 use hashbrown::HashMap;
@@ -14,8 +14,11 @@ use crate::tokens::TokenId;
 /// So many ids fit into a slot.
 pub(crate) const MAX_INLINE: usize = 3;
 
-/// 2¹⁸ slots of 32 bytes: 8 MiB a worker, room for the different pieces of about 50 MB of English.
-const MAX_SLOTS: usize = 1 << 18;
+/// 2¹⁹ slots of 32 bytes: 16 MiB a worker, room for the different pieces of about 100 MB of English.
+const MAX_SLOTS: usize = 1 << 19;
+
+/// Every so many newcomers one takes a first place, so that what was frequent long ago goes some day.
+const TAKES_FIRST: usize = 16;
 
 /// So many ids beside the slots: 4 MiB.
 const MAX_MORE: usize = 1 << 20;
@@ -26,7 +29,7 @@ const MAX_LONG_BYTES: usize = 1 << 22;
 /// The ids of pieces.
 #[derive(Debug, Default)]
 pub(crate) struct PieceCache {
-    /// A power of two, or none yet. Slots 2i and 2i + 1 serve the same keys, the newer first.
+    /// A power of two, or none yet. Slots 2i and 2i + 1 serve the same keys.
     slots: Vec<Slot>,
     n_put: usize,
     /// The ids of pieces with more than three.
@@ -128,8 +131,12 @@ impl PieceCache {
 
     fn insert(&mut self, slot: Slot) {
         let first = self.first_slot(slot.key);
-        self.slots[first + 1] = self.slots[first];
-        self.slots[first] = slot;
+        let is_free = self.slots[first].key == 0;
+        if is_free || self.n_put.is_multiple_of(TAKES_FIRST) && self.slots[first + 1].key != 0 {
+            self.slots[first] = slot;
+        } else {
+            self.slots[first + 1] = slot;
+        }
     }
 
     #[inline]
@@ -141,7 +148,7 @@ impl PieceCache {
     fn grow(&mut self) {
         let n_slots = (self.slots.len() * 4).clamp(1 << 10, MAX_SLOTS);
         let old = std::mem::replace(&mut self.slots, vec![FREE; n_slots]);
-        for slot in old.into_iter().rev().filter(|slot| slot.key != 0) {
+        for slot in old.into_iter().filter(|slot| slot.key != 0) {
             self.insert(slot);
         }
     }
@@ -158,14 +165,14 @@ mod tests {
         let key = |number: u32| short_key(&number.to_le_bytes(), 0, 4);
         let ids_of = |number: u32| -> Vec<TokenId> { (0..number % 7).map(|i| TokenId(number ^ i)).collect() };
         let long = |number: u32| format!("{number:0>20}").into_bytes();
-        for number in 0..600_000 {
+        for number in 0..1_200_000 {
             cache.put(key(number), &ids_of(number));
             cache.put_long(&long(number), &ids_of(number + 1));
         }
         assert_eq!(cache.slots.len(), MAX_SLOTS);
         assert!(cache.more.len() <= MAX_MORE && cache.long.len() < MAX_LONG_BYTES / 60 + 2);
         let mut n_found = 0;
-        for number in 0..600_000 {
+        for number in 0..1_200_000 {
             if let Some((ids, n)) = cache.get(key(number), cache.place(key(number))) {
                 let ids = if n <= MAX_INLINE { &ids[..n] } else { cache.more(ids, n) };
                 assert_eq!(ids, ids_of(number));
@@ -178,7 +185,7 @@ mod tests {
             }
         }
         assert!(n_found > 1000, "only {n_found} found");
-        assert!(cache.get(key(599_998), cache.place(key(599_998))).is_some(), "the last is there");
-        assert!(cache.get_long(&long(599_999), &mut Vec::new()), "the last is there");
+        assert!(cache.get(key(1_199_998), cache.place(key(1_199_998))).is_some(), "the last is there");
+        assert!(cache.get_long(&long(1_199_999), &mut Vec::new()), "the last is there");
     }
 }

@@ -204,10 +204,10 @@ impl Merger {
 
     /// Merges a piece of 1 to 64 bytes.
     fn merge_searching(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
-        if piece.len() <= 16 {
-            self.merge_within::<16>(piece, ids);
-        } else {
-            self.merge_within::<MAX_SEARCHED>(piece, ids);
+        match piece.len() {
+            ..=16 => self.merge_within::<16>(piece, ids),
+            17..=32 => self.merge_within::<32>(piece, ids),
+            _ => self.merge_within::<MAX_SEARCHED>(piece, ids),
         }
     }
 
