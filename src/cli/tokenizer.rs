@@ -65,7 +65,7 @@ struct EncodeArguments {
     tokenizer: PathBuf,
     /// The text itself; without it, the lines of standard input
     #[arg(value_name = "TEXT")]
-    text: Option<String>,
+    text: Vec<String>,
     /// Print JSON, an object a line: ids and tokens
     #[arg(long)]
     json: bool,
@@ -133,9 +133,10 @@ fn encode(arguments: &EncodeArguments) -> Outcome {
         }
         Ok(writeln!(out)?)
     };
-    match &arguments.text {
-        Some(text) => print(text.as_bytes())?,
-        None => each_line(&mut print)?,
+    if arguments.text.is_empty() {
+        each_line(&mut print)?;
+    } else {
+        print(arguments.text.join(" ").as_bytes())?;
     }
     Ok(out.flush()?)
 }

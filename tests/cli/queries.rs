@@ -136,6 +136,12 @@ fn words_cannot_steer_the_terminal() {
     assert!(!found.out.iter().any(|byte| matches!(byte, 0x1b | 0x07)), "{}", found.text());
     assert!(!found.text().contains(['\u{9b}', '\u{202e}']), "{}", found.text());
     assert!(found.text().contains("\\u{1b}[31mred"), "{}", found.text());
+    home.write("e\x1b[31m.txt", home.read("v.txt"));
+    assert!(!home.run(&["info", "e\x1b[31m.txt"]).done().out.contains(&0x1b));
+    for flag in ["--analogies", "--pairs"] {
+        home.write("set\x1b[31m", if flag == "--pairs" { "king king 1\n" } else { ": \x1b[31m\n" });
+        assert!(!home.run(&["evaluate", "v.txt", flag, "set\x1b[31m"]).done().out.contains(&0x1b), "{flag}");
+    }
     for question in [&["nearest", "v.txt", "\x1b[31mno"][..], &["nearest", "\x1b]0;x\x07", "king"]] {
         let ran = home.run(question);
         assert!(ran.code != Some(0) && !ran.err.contains(['\x1b', '\x07']), "{:?}", ran.err);
@@ -233,4 +239,16 @@ fn a_set_of_questions_that_is_none_is_refused_with_the_line() {
     home.refuses("evaluate v.txt --analogies model", 3, &["model", "is a folder"]);
     home.write("good", "king queen 9\n");
     home.refuses("evaluate none --pairs good", 1, &["none", "no such file"]);
+}
+
+#[test]
+fn a_word_is_explained_where_there_is_a_tree() {
+    let home = with_files();
+    let found = home.say("explain model king").done().text();
+    assert!(found.contains("bits") && found.contains("probability"), "{found}");
+    home.say("explain model king --json").json();
+    home.refuses("explain model kingg", 3, &["'kingg'", "did you mean king"]);
+    home.refuses("explain v.txt king", 3, &["v.txt", "is a file, expected a model folder"]);
+    home.say("convert v.txt treeless --quiet").done();
+    home.refuses("explain treeless king", 3, &["treeless", "no tree"]);
 }

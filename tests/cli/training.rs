@@ -262,3 +262,17 @@ fn a_destination_that_cannot_be_is_refused_before_the_work() {
     home.write("model/notes.txt", "mine");
     home.refuses("train text.txt -o model --epochs 100000", 2, &["notes.txt", "would be lost"]);
 }
+
+#[test]
+fn long_words_and_long_lines_are_whole() {
+    // A3, A4, A6
+    let home = Home::empty();
+    let long = "Straße".repeat(700);
+    home.write("text.txt", format!("{long} and {long} and house {long} a ").repeat(20));
+    home.say("train text.txt -o model --tokens word --quiet --dim 4 --epochs 1").done();
+    home.run(&["nearest", "model", &long]).done();
+    for one in ["a", "^"] {
+        home.write("run.txt", one.repeat(1_000_000));
+        home.say("tokenizer train run.txt -o t.json --vocab-size 280 --quiet").done();
+    }
+}

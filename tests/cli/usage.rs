@@ -172,3 +172,23 @@ fn nothing_but_a_terminal_gets_colours_or_a_line_that_moves() {
         }
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_wants_it_plain_gets_no_escape_codes() {
+    // D10: `script` gives the program a terminal.
+    let home = Home::with_text();
+    let on_terminal = |environment: &str| {
+        let train = "$WORDGROVE train text.txt -o model --tokens word --epochs 3 --dim 50";
+        home.shell(&format!("{environment} script -qec '{train}; $WORDGROVE trian' /dev/null"))
+    };
+    if !on_terminal("TERM=xterm").out.contains(&0x1b) {
+        eprintln!("skipped: no `script` that gives a terminal");
+        return;
+    }
+    for environment in ["TERM=dumb", "TERM=xterm NO_COLOR=1"] {
+        let ran = on_terminal(environment);
+        assert!(ran.text().contains("saved model") && ran.text().contains("'trian'"), "{}", ran.text());
+        assert!(!ran.out.contains(&0x1b), "{environment}: {:?}", ran.text());
+    }
+}
