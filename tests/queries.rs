@@ -126,11 +126,14 @@ fn several_words_are_composed_and_marked() {
 fn an_unknown_word_is_named_with_near_spellings() {
     let words = table("government 1 0\ngovernor 0 1\nParis 1 1\nthe 1 2\nthee 2 1\n");
     let message = |word: &str| lookup(&words, word).unwrap_err().to_string();
-    assert_eq!(message("goverment"), "'goverment' is not in the vocabulary; did you mean government?");
-    assert_eq!(message("paris"), "'paris' is not in the vocabulary; did you mean Paris?");
-    assert_eq!(message("hte"), "'hte' is not in the vocabulary; did you mean the?");
-    assert_eq!(message("zzzzzz"), "'zzzzzz' is not in the vocabulary");
-    assert_eq!(message(""), "'' is not in the vocabulary");
+    assert_eq!(message("goverment"), "'goverment' is not in the vocabulary (did you mean government?)");
+    assert_eq!(message("paris"), "'paris' is not in the vocabulary (did you mean Paris?)");
+    assert_eq!(message("hte"), "'hte' is not in the vocabulary (did you mean the?)");
+    assert_eq!(
+        message("zzzzzz"),
+        "'zzzzzz' is not in the vocabulary; check its spelling, and how words are spelled in the file"
+    );
+    assert_eq!(message(""), "'' is not in the vocabulary; check its spelling, and how words are spelled in the file");
     let advice = analogy(&words, &Expression::parse(&["Paris-the+thee"]).unwrap(), Method::Add, Candidates::default());
     assert!(advice.unwrap_err().to_string().contains("put spaces around + and -"));
 }

@@ -11,7 +11,7 @@ use super::analogy::Method;
 use super::failure::{Failure, Outcome};
 use super::model::ModelArguments;
 use super::number::whole;
-use super::output::{escaped, out, print_json};
+use super::output::{columns, escaped, out, padded, print_json};
 
 /// What `evaluate` is told.
 #[derive(Args)]
@@ -65,8 +65,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
 /// Prints a table: a line a section, the total last.
 pub fn print_questions(out: &mut dyn Write, report: &QuestionReport) -> io::Result<()> {
     let among = report.top_vocab.map_or(String::new(), |n| format!(", among the {n} most frequent words"));
-    writeln!(out, "{}{among}", report.file)?;
-    let width = report.sections.iter().map(|section| section.name.chars().count()).max().unwrap_or(0).max(7);
+    writeln!(out, "{}{among}", escaped(&report.file))?;
+    let width = report.sections.iter().map(|section| columns(&escaped(&section.name))).max().unwrap_or(0).max(7);
     writeln!(out, "  {:width$}  correct / answered /  asked  accuracy  95 % interval  of all", "section")?;
     let mut line = |name: &str, tally: &Tally| {
         let percent = |share: Option<f64>| share.map_or("–".to_string(), |share| format!("{:.1} %", 100.0 * share));
@@ -74,8 +74,8 @@ pub fn print_questions(out: &mut dyn Write, report: &QuestionReport) -> io::Resu
             tally.interval.map_or("–".to_string(), |[low, high]| format!("{:.1}–{:.1} %", 100.0 * low, 100.0 * high));
         writeln!(
             out,
-            "  {:width$}  {:>7} / {:>8} / {:>6}  {:>8}  {interval:>13}  {:>6}",
-            escaped(name),
+            "  {}  {:>7} / {:>8} / {:>6}  {:>8}  {interval:>13}  {:>6}",
+            padded(name, width),
             tally.correct,
             tally.answered,
             tally.asked,
@@ -95,5 +95,6 @@ fn print_pairs(out: &mut dyn Write, report: &PairReport) -> io::Result<()> {
         0 => String::new(),
         n => format!(", {n} of them with a word composed of several tokens"),
     };
-    writeln!(out, "{}: Spearman {spearman} on {} of {} pairs{composed}", report.file, report.answered, report.asked)
+    let file = escaped(&report.file);
+    writeln!(out, "{file}: Spearman {spearman} on {} of {} pairs{composed}", report.answered, report.asked)
 }

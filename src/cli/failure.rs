@@ -77,6 +77,12 @@ fn name(path: &Path) -> String {
 
 /// What the system refused, in our words, with the next step.
 fn refusal(error: &io::Error) -> String {
+    // Somebody has said more than the system did. Not so tempfile, which only adds a name that nobody has ever heard of.
+    if let Some(more) = error.get_ref().map(|inner| inner.to_string())
+        && !more.contains(" at path ")
+    {
+        return more;
+    }
     let said = match error.kind() {
         ErrorKind::NotFound => "no such file or folder: check the name",
         ErrorKind::PermissionDenied => "permission denied: see who may read and write it, or choose another place",

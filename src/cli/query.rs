@@ -7,7 +7,7 @@ use wordgrove::query::{Candidates, Excluded, How, Neighbor, QueryWords};
 
 use super::failure::{Failure, Outcome};
 use super::number::whole;
-use super::output::escaped;
+use super::output::{columns, escaped, padded};
 
 /// What may be an answer, and how answers are shown.
 #[derive(clap::Args)]
@@ -74,14 +74,14 @@ pub fn print_answers(out: &mut dyn Write, results: &[Neighbor], excluded: &[Excl
     if results.is_empty() {
         writeln!(out, "  (no answer)")?;
     }
-    let width = results.iter().map(|result| escaped(&result.word).chars().count()).max().unwrap_or(0).max(4);
+    let width = results.iter().map(|result| columns(&escaped(&result.word))).max().unwrap_or(0).max(4);
     if !results.is_empty() {
         let score = if results[0].score.is_some() { "   score" } else { "" };
         writeln!(out, "  rank  {:width$}  cosine{score}", "word")?;
     }
     for (i, result) in results.iter().enumerate() {
         let score = result.score.map_or(String::new(), |score| format!("  {score:.4}"));
-        writeln!(out, "  {:>4}  {:width$}  {:.4}{score}", i + 1, escaped(&result.word), result.cosine)?;
+        writeln!(out, "  {:>4}  {}  {:.4}{score}", i + 1, padded(&result.word, width), result.cosine)?;
     }
     for word in excluded {
         let (name, cosine, rank) = (escaped(&word.word), word.cosine, word.rank);

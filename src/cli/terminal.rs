@@ -53,11 +53,13 @@ impl Terminal {
     pub fn new(is_quiet: bool, log: Option<&Path>) -> Result<Terminal, Error> {
         LazyLock::force(&INTERRUPTED);
         let open = |path: &Path| File::create(path).map(|file| (path.to_path_buf(), file)).map_err(Error::io(path));
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        // Drawing over a line takes escape codes; whoever wants no colour wants none of those (faults D10).
+        let is_plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+            || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Ok(Terminal {
             state: Mutex::new(State { log: log.map(open).transpose()?, log_failed: None, line_is_open: false }),
             is_quiet,
-            draws: !is_quiet && !is_dumb && io::stderr().is_terminal(),
+            draws: !is_quiet && !is_plain && io::stderr().is_terminal(),
         })
     }
 

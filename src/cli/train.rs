@@ -116,7 +116,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share, allow_negative_numbers = true)]
     hold_out: f64,
     /// Refuse to start when more memory than this would be needed, like 4G [default: what the machine has free]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = bytes)]
     memory_limit: Option<u64>,
     /// Write what happens to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
@@ -237,7 +237,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let tree = HuffmanTree::from_counts(stream.counts())?;
     let trained = train(&stream, &tree, &config, &terminal)?;
     save(arguments, &tokenizer, &stream, &config, &trained)?;
-    terminal.log(&json!({"event": "saved", "model": arguments.output}));
+    terminal.log(&json!({"event": "saved", "model": arguments.output.display().to_string()}));
     terminal.finish()?;
     terminal.say(&format!(
         "saved {}\ntry: wordgrove nearest {0} WORD\n     wordgrove analogy {0} father - man + woman",

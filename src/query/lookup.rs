@@ -99,7 +99,7 @@ fn unknown(embeddings: &Embeddings, word: &str) -> Error {
     let mut advice = String::new();
     let near = near_spellings(embeddings, word);
     if !near.is_empty() {
-        advice.push_str(&format!("; did you mean {}?", near.join(", ")));
+        advice.push_str(&format!(" (did you mean {}?)", near.join(", ")));
     }
     if embeddings.tokenizer().is_some() {
         advice.push_str(

@@ -14,7 +14,7 @@ use crate::cli::output::out;
 pub struct Arguments {
     #[command(flatten)]
     tokenizer: TokenizerArguments,
-    /// The ids, separated by spaces or commas; without them, the lines of standard input
+    /// A file of ids, or the ids themselves, with spaces or commas between; without them, standard input
     #[arg(value_name = "IDS", num_args = 0.., allow_negative_numbers = true)]
     ids: Vec<String>,
 }
@@ -22,7 +22,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Outcome {
     let tokenizer = arguments.tokenizer.open()?;
     let mut out = out();
-    let mut print = |line: &str| -> Outcome {
+    let mut print = |line: &[u8]| -> Outcome {
+        let line = String::from_utf8_lossy(line);
         let separators = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']');
         let ids = line.split(separators).filter(|word| !word.is_empty()).map(|word| {
             let id = word.parse().ok().filter(|&id| (id as usize) < tokenizer.n_tokens()).map(TokenId);
@@ -33,10 +34,6 @@ pub fn run(arguments: &Arguments) -> Outcome {
         out.write_all(&tokenizer.decode(&ids.collect::<Result<Vec<_>, _>>()?)?)?;
         Ok(writeln!(out)?)
     };
-    if arguments.ids.is_empty() {
-        each_line(&mut |line| print(&String::from_utf8_lossy(line)))?;
-    } else {
-        print(&arguments.ids.join(" "))?;
-    }
+    each_line(&arguments.ids, &mut print)?;
     Ok(out.flush()?)
 }

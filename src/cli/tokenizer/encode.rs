@@ -16,9 +16,9 @@ use crate::cli::output::{escaped, out};
 pub struct Arguments {
     #[command(flatten)]
     tokenizer: TokenizerArguments,
-    /// The text itself; without it, the lines of standard input
+    /// A text file, or the text itself when there is no file of that name; without it, standard input
     #[arg(value_name = "TEXT")]
-    text: Option<String>,
+    text: Vec<String>,
     /// Take special tokens in the text for what they are, not for plain characters
     #[arg(long)]
     special_tokens: bool,
@@ -52,10 +52,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         }
         Ok(())
     };
-    match &arguments.text {
-        Some(text) => print(text.as_bytes())?,
-        None => each_line(&mut print)?,
-    }
+    each_line(&arguments.text, &mut print)?;
     Ok(out.flush()?)
 }
 

@@ -6,7 +6,8 @@ mod encode;
 mod info;
 mod train;
 
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -79,12 +80,25 @@ fn pattern(name: &str) -> Result<Pattern, String> {
     }
 }
 
-/// The lines of standard input, without their ends.
-fn each_line(work: &mut dyn FnMut(&[u8]) -> Outcome) -> Outcome {
-    let mut input = io::stdin().lock();
+/// Does the work for what was given: the lines of a file, of standard input when it is `-` or nothing was given, or the
+/// given words themselves when no file has that name.
+fn each_line(given: &[String], work: &mut dyn FnMut(&[u8]) -> Outcome) -> Outcome {
+    let path = match given {
+        [] => Path::new("-"),
+        [one] => Path::new(one),
+        words => return work(words.join(" ").as_bytes()),
+    };
+    let mut input: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else if path.is_file() {
+        Box::new(BufReader::new(File::open(path).map_err(Error::io(path))?))
+    } else {
+        return work(path.as_os_str().as_encoded_bytes());
+    };
     let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line).map_err(Error::io("-"))? > 0 {
-        work(line.strip_suffix(b"\n").unwrap_or(&line))?;
+    while input.read_until(b'\n', &mut line).map_err(Error::io(path))? > 0 {
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        work(text.strip_suffix(b"\r").unwrap_or(text))?;
         line.clear();
     }
     Ok(())
