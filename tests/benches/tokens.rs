@@ -1,6 +1,7 @@
-//! Seconds and megabytes per second of the tokenizer, stage by stage.
+//! Seconds and megabytes per second of the tokenizer, stage by stage, in CPU seconds over all threads.
 //!
 //! `cargo bench --bench tokens -- TEXT [VOCAB_SIZE] [TOKENIZER_OUT]`; set RAYON_NUM_THREADS=1 for one thread.
+//! `tokens_peers.py` beside this file runs it and the tools of other people side by side.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,6 +9,9 @@ use std::time::Instant;
 use wordgrove::text::Corpus;
 use wordgrove::tokens::{BpeConfig, encode_corpus, learn_bpe};
 use wordgrove::{Silent, TokenId};
+
+/// A document, as a server or a data loader would hand them over.
+const DOCUMENT: usize = 8192;
 
 fn main() -> wordgrove::Result<()> {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -20,30 +24,89 @@ fn main() -> wordgrove::Result<()> {
         config.vocab_size = vocab_size.parse().expect("VOCAB_SIZE is a number");
     }
     let corpus = Corpus::open(&[PathBuf::from(&text)])?;
-    let bytes = std::fs::read(&text).map_err(wordgrove::Error::io(&text))?;
-    let megabytes = bytes.len() as f64 / 1e6;
-    println!("{text}: {megabytes:.1} MB, {} threads", rayon::current_num_threads());
+    let megabytes = std::fs::metadata(&text).map_err(wordgrove::Error::io(&text))?.len() as f64 / 1e6;
+    println!("{text}: {megabytes:.1} MB, {} threads, {}", rayon::current_num_threads(), wordgrove::math::cpu()?);
+    let report = |what: &str, clock: Clock| {
+        let (cpu, wall) = clock.read();
+        println!("{what}: {cpu:.3} s CPU, {wall:.3} s, {:.0} MB/s of CPU", megabytes / cpu);
+    };
 
-    let (tokenizer, seconds) = timed(|| learn_bpe(&corpus, &config, &Silent));
-    let tokenizer = tokenizer?;
-    println!("learn {} tokens: {seconds:.3} s, {:.1} MB/s", tokenizer.n_tokens(), megabytes / seconds);
+    let clock = Clock::start();
+    let tokenizer = learn_bpe(&corpus, &config, &Silent)?;
+    report(&format!("learn {} tokens", tokenizer.n_tokens()), clock);
+    println!("peak memory after learning: {} MiB", peak_mebibytes());
     if let Some(out) = arguments.next() {
         std::fs::write(&out, tokenizer.to_json()).map_err(wordgrove::Error::io(&out))?;
     }
-    for pass in ["first", "second", "third"] {
-        let (stream, seconds) = timed(|| encode_corpus(&corpus, &tokenizer, Path::new("/tmp"), &Silent));
-        println!("encode, {pass} pass: {seconds:.3} s, {:.1} MB/s, {} ids", megabytes / seconds, stream?.n_ids());
+
+    for pass in 1..=3 {
+        let clock = Clock::start();
+        encode_corpus(&corpus, &tokenizer, Path::new("/tmp"), &Silent)?;
+        report(&format!("encode the corpus into an id stream, pass {pass}"), clock);
     }
-    let (ids, seconds): (Vec<TokenId>, f64) = timed(|| tokenizer.encode(&bytes));
-    println!("encode as one text: {seconds:.3} s, {:.1} MB/s, {} ids", megabytes / seconds, ids.len());
-    let (decoded, seconds) = timed(|| tokenizer.decode(&ids));
-    println!("decode: {seconds:.3} s, {:.1} MB/s", megabytes / seconds);
-    assert!(decoded? == bytes, "decoding gives the text back");
+
+    let bytes = std::fs::read(&text).map_err(wordgrove::Error::io(&text))?;
+    let documents: Vec<&[u8]> = documents(&bytes);
+    // A fresh copy has seen nothing.
+    let tokenizer = tokenizer.clone();
+    let mut encoded: Vec<Vec<TokenId>> = Vec::new();
+    for pass in 1..=3 {
+        let clock = Clock::start();
+        encoded = documents.iter().map(|document| tokenizer.encode(document)).collect();
+        report(&format!("encode documents on one thread, pass {pass}"), clock);
+    }
+    println!("{} ids", encoded.iter().map(Vec::len).sum::<usize>());
+    let clock = Clock::start();
+    let n_bytes: usize = encoded.iter().map(|ids| tokenizer.decode(ids).map_or(0, |text| text.len())).sum();
+    report("decode documents on one thread", clock);
+    assert_eq!(n_bytes, bytes.len(), "decoding gives the text back");
     Ok(())
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let start = Instant::now();
-    let result = work();
-    (result, start.elapsed().as_secs_f64())
+/// Stretches of about 8 KB that do not begin inside a character.
+fn documents(text: &[u8]) -> Vec<&[u8]> {
+    let (mut documents, mut start) = (Vec::new(), 0);
+    while start < text.len() {
+        let mut end = (start + DOCUMENT).min(text.len());
+        while end < text.len() && text[end] & 0xC0 == 0x80 {
+            end += 1;
+        }
+        documents.push(&text[start..end]);
+        start = end;
+    }
+    documents
+}
+
+/// CPU seconds of all threads and seconds of the wall clock.
+struct Clock {
+    cpu: Option<f64>,
+    wall: Instant,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        Clock { cpu: cpu_seconds(), wall: Instant::now() }
+    }
+
+    /// Where the system does not tell CPU seconds, those of the wall clock.
+    fn read(&self) -> (f64, f64) {
+        let wall = self.wall.elapsed().as_secs_f64();
+        (self.cpu.zip(cpu_seconds()).map_or(wall, |(start, now)| now - start), wall)
+    }
+}
+
+fn cpu_seconds() -> Option<f64> {
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir("/proc/self/task").ok()? {
+        let times = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        nanoseconds += times.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(nanoseconds as f64 / 1e9)
+}
+
+/// 0 where the system does not tell.
+fn peak_mebibytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kibibytes| kibibytes.parse::<u64>().ok()).unwrap_or(0) / 1024
 }

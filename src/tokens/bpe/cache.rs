@@ -1,7 +1,7 @@
 //! Pieces that were seen before, with their ids.
 //!
-//! In: a piece. Out: its ids. The one idea: a table of bounded size with two places per key, both in one cache line. A
-//! piece that came early is likely a frequent one and keeps its place; newcomers replace each other in the second. Up to three ids lie in the line itself, more of them in a
+//! In: a piece. Out: its ids. The one idea: a table of bounded size with four places per key, the first two in one cache
+//! line. A piece that came early is likely a frequent one and keeps its place; newcomers replace each other in the last. Up to three ids lie in the line itself, more of them in a
 //! list beside; pieces that are too long for a key have a map. List and map are emptied when they are full.
 
 use hashbrown::HashMap;
@@ -17,6 +17,9 @@ pub(crate) const MAX_INLINE: usize = 3;
 /// 2¹⁹ slots of 32 bytes: 16 MiB a worker, room for the different pieces of about 100 MB of English.
 const MAX_SLOTS: usize = 1 << 19;
 
+/// So many slots may hold a key.
+const WAYS: usize = 4;
+
 /// Every so many newcomers one takes a first place, so that what was frequent long ago goes some day.
 const TAKES_FIRST: usize = 16;
 
@@ -29,7 +32,7 @@ const MAX_LONG_BYTES: usize = 1 << 22;
 /// The ids of pieces.
 #[derive(Debug, Default)]
 pub(crate) struct PieceCache {
-    /// A power of two, or none yet. Slots 2i and 2i + 1 serve the same keys.
+    /// A power of two and two more, or none yet. A key belongs into one of four slots, the first of which is even.
     slots: Vec<Slot>,
     n_put: usize,
     /// The ids of pieces with more than three.
@@ -44,12 +47,11 @@ pub(crate) struct PieceCache {
 #[repr(align(32))]
 struct Slot {
     key: u128,
-    n: u32,
-    /// The ids; of more than three, only where in `more` they are.
-    ids: [TokenId; MAX_INLINE],
+    /// The ids, and last how many there are; of more than three, only where in `more` they are.
+    ids: [TokenId; MAX_INLINE + 1],
 }
 
-const FREE: Slot = Slot { key: 0, n: 0, ids: [TokenId(0); MAX_INLINE] };
+const FREE: Slot = Slot { key: 0, ids: [TokenId(0); MAX_INLINE + 1] };
 
 /// Where a key has its slots.
 pub(crate) type Place = usize;
@@ -65,19 +67,22 @@ impl PieceCache {
         place
     }
 
-    /// The ids of the piece and how many there are; of more than three, [`more`](PieceCache::more) knows them. A place of
-    /// before a [`put`](PieceCache::put) may make it miss what is here. Key 0 is never here.
+    /// The ids of the piece, and last how many there are; of more than three, [`more`](PieceCache::more) knows them. A
+    /// place of before a [`put`](PieceCache::put) may make it miss what is here. Key 0 is never here.
     #[inline]
-    pub(crate) fn get(&self, key: u128, place: Place) -> Option<(&[TokenId; MAX_INLINE], usize)> {
-        let slots = self.slots.get(place..place + 2)?;
+    pub(crate) fn get(&self, key: u128, place: Place) -> Option<&[TokenId; MAX_INLINE + 1]> {
+        let slots = self.slots.get(place..)?.get(..WAYS)?;
         // Chosen without a branch, which would be guessed wrong too often.
         let slot = &slots[usize::from(slots[1].key == key)];
-        (slot.key == key && key != 0).then_some((&slot.ids, slot.n as usize))
+        if slot.key == key {
+            return (key != 0).then_some(&slot.ids);
+        }
+        slots[2..].iter().find(|slot| slot.key == key && key != 0).map(|slot| &slot.ids)
     }
 
     /// The ids of a piece that has more than three.
-    pub(crate) fn more(&self, ids: &[TokenId; MAX_INLINE], n: usize) -> &[TokenId] {
-        &self.more[ids[0].index()..][..n]
+    pub(crate) fn more(&self, ids: &[TokenId; MAX_INLINE + 1]) -> &[TokenId] {
+        &self.more[ids[0].index()..][..ids[MAX_INLINE].index()]
     }
 
     /// Keeps the ids of a piece.
@@ -85,10 +90,12 @@ impl PieceCache {
         if self.n_put >= self.slots.len() / 2 && self.slots.len() < MAX_SLOTS {
             self.grow();
         }
-        let mut slot = Slot { key, n: ids.len() as u32, ..FREE };
-        match slot.ids.get_mut(..ids.len()) {
-            Some(inline) => inline.copy_from_slice(ids),
-            None => slot.ids[0] = TokenId(self.put_beside(ids)),
+        let mut slot = Slot { key, ..FREE };
+        slot.ids[MAX_INLINE] = TokenId(ids.len() as u32);
+        if ids.len() <= MAX_INLINE {
+            slot.ids[..ids.len()].copy_from_slice(ids);
+        } else {
+            slot.ids[0] = TokenId(self.put_beside(ids));
         }
         self.insert(slot);
         self.n_put += 1;
@@ -131,23 +138,24 @@ impl PieceCache {
 
     fn insert(&mut self, slot: Slot) {
         let first = self.first_slot(slot.key);
-        let is_free = self.slots[first].key == 0;
-        if is_free || self.n_put.is_multiple_of(TAKES_FIRST) && self.slots[first + 1].key != 0 {
-            self.slots[first] = slot;
-        } else {
-            self.slots[first + 1] = slot;
-        }
+        let ways = &mut self.slots[first..first + WAYS];
+        let place = match ways.iter().position(|other| other.key == 0) {
+            Some(free) => free,
+            None if self.n_put.is_multiple_of(TAKES_FIRST) => self.n_put / TAKES_FIRST % WAYS,
+            None => WAYS - 1,
+        };
+        ways[place] = slot;
     }
 
     #[inline]
     fn first_slot(&self, key: u128) -> usize {
-        hash_key(key) as usize & self.slots.len().wrapping_sub(2)
+        hash_key(key) as usize & self.slots.len().wrapping_sub(WAYS)
     }
 
     #[cold]
     fn grow(&mut self) {
-        let n_slots = (self.slots.len() * 4).clamp(1 << 10, MAX_SLOTS);
-        let old = std::mem::replace(&mut self.slots, vec![FREE; n_slots]);
+        let n_slots = (self.slots.len().saturating_sub(WAYS - 2) * 4).clamp(1 << 10, MAX_SLOTS);
+        let old = std::mem::replace(&mut self.slots, vec![FREE; n_slots + WAYS - 2]);
         for slot in old.into_iter().filter(|slot| slot.key != 0) {
             self.insert(slot);
         }
@@ -169,12 +177,13 @@ mod tests {
             cache.put(key(number), &ids_of(number));
             cache.put_long(&long(number), &ids_of(number + 1));
         }
-        assert_eq!(cache.slots.len(), MAX_SLOTS);
+        assert_eq!(cache.slots.len(), MAX_SLOTS + WAYS - 2);
         assert!(cache.more.len() <= MAX_MORE && cache.long.len() < MAX_LONG_BYTES / 60 + 2);
         let mut n_found = 0;
         for number in 0..1_200_000 {
-            if let Some((ids, n)) = cache.get(key(number), cache.place(key(number))) {
-                let ids = if n <= MAX_INLINE { &ids[..n] } else { cache.more(ids, n) };
+            if let Some(ids) = cache.get(key(number), cache.place(key(number))) {
+                let n = ids[MAX_INLINE].index();
+                let ids = if n <= MAX_INLINE { &ids[..n] } else { cache.more(ids) };
                 assert_eq!(ids, ids_of(number));
                 n_found += 1;
             }

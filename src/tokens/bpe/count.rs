@@ -40,8 +40,19 @@ pub(crate) fn short_key(text: &[u8], start: usize, end: usize) -> u128 {
             u128::from_le_bytes(bytes)
         }
     };
-    bytes & ((1 << (8 * len)) - 1) | (len as u128) << 120
+    bytes & KEY_BYTES[len & 15] | (len as u128) << 120
 }
+
+/// By length: the bytes of a key that are the piece's. Looking them up is quicker than shifting 128 bits.
+static KEY_BYTES: [u128; 16] = {
+    let mut masks = [0; 16];
+    let mut len = 1;
+    while len < 16 {
+        masks[len] = (1 << (8 * len)) - 1;
+        len += 1;
+    }
+    masks
+};
 
 /// A well-mixed number from a key: both halves multiplied in 128 bits, the halves of the product folded.
 #[inline]

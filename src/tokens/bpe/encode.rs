@@ -130,22 +130,22 @@ impl Merger {
             };
             first = end;
         }
-        // Three ids are written for every piece, and the next piece begins behind those that it has.
-        let mut found = [TokenId(0); LOOKED_UP * MAX_INLINE];
+        // A whole slot is written for every piece, and the next piece begins behind the ids that there are.
+        let mut found = [TokenId(0); LOOKED_UP * MAX_INLINE + 1];
         let mut n_found = 0;
         let mut first = start;
         for (index, &end) in ends.iter().enumerate() {
             let (key, place) = workspace.asked[index];
             match workspace.cache.get(key, place) {
-                Some((inline, n)) if n <= MAX_INLINE => {
-                    found[n_found..n_found + MAX_INLINE].copy_from_slice(inline);
-                    n_found += n;
+                Some(slot) if slot[MAX_INLINE].index() <= MAX_INLINE => {
+                    found[n_found..n_found + MAX_INLINE + 1].copy_from_slice(slot);
+                    n_found += slot[MAX_INLINE].index();
                 }
                 known => {
                     ids.extend_from_slice(&found[..n_found]);
                     n_found = 0;
                     match known {
-                        Some((inline, n)) => ids.extend_from_slice(workspace.cache.more(inline, n)),
+                        Some(slot) => ids.extend_from_slice(workspace.cache.more(slot)),
                         None if key == 0 => self.encode_long(&text[first..end], workspace, ids),
                         None => {
                             let known = ids.len();
