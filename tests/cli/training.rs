@@ -217,7 +217,7 @@ fn a_tokenizer_is_reused_from_a_file_or_a_model() {
     home.say("train text.txt -o first --tokenizer t.json --quiet --dim 4").done();
     home.say("train text.txt -o second --tokenizer first --quiet --dim 4").done();
     assert_eq!(home.read("first/tokenizer.json"), home.read("second/tokenizer.json"));
-    home.refuses("train text.txt -o third --tokenizer text.txt", 3, &["text.txt", "is no tokenizer.json"]);
+    home.refuses("train text.txt -o third --tokenizer text.txt", 3, &["text.txt", "is no tokenizer"]);
     home.refuses("train text.txt -o third --tokenizer none.json", 1, &["none.json", "no such file"]);
 }
 

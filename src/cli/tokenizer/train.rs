@@ -22,8 +22,8 @@ pub struct Arguments {
     /// Text files or folders; - is standard input. Plain, .gz, .zst or .xz
     #[arg(value_name = "TEXT", required_unless_present = "word_counts")]
     texts: Vec<PathBuf>,
-    /// What to write: a tokenizer.json, a file that ends in .tiktoken, or into a folder that is there, GPT-2's
-    /// vocab.json and merges.txt
+    /// What to write: a file that ends in .tiktoken; vocab.json, with merges.txt beside it, as GPT-2 has them; with any
+    /// other name a tokenizer.json
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// How many tokens to learn, the 256 bytes and the special tokens included
@@ -88,21 +88,24 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 /// Finds out before learning whether the result can be written.
 fn check_output(path: &Path) -> Outcome {
-    if path.is_dir() {
-        check_replaceable(&path.join("vocab.json"))?;
-        return Ok(check_replaceable(&path.join("merges.txt"))?);
+    if is_gpt2(path) {
+        check_replaceable(&path.with_file_name("merges.txt"))?;
     }
     Ok(check_replaceable(path)?)
+}
+
+fn is_gpt2(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "vocab.json")
 }
 
 fn save(tokenizer: &Tokenizer, path: &Path) -> Outcome {
     let write = |path: &Path, text: &str| replace_file(path, |out| out.write_all(text.as_bytes()));
     // What the format cannot say is found out here, with nothing written yet.
     let usage = |error: Error| Failure::Usage(format!("--output {}: {error}", path.display()));
-    if path.is_dir() {
+    if is_gpt2(path) {
         let (vocab, merges) = tokenizer.to_gpt2_files().map_err(usage)?;
-        write(&path.join("vocab.json"), &vocab)?;
-        return Ok(write(&path.join("merges.txt"), &merges)?);
+        write(&path.with_file_name("merges.txt"), &merges)?;
+        return Ok(write(path, &vocab)?);
     }
     if path.extension().is_some_and(|ending| ending == "tiktoken") {
         return Ok(write(path, &tokenizer.to_tiktoken().map_err(usage)?)?);
