@@ -278,6 +278,7 @@ fn a_destination_that_cannot_be_is_refused_before_the_work() {
     ] {
         home.refuses(&format!("train text.txt -o {path} --epochs 100000"), code, &[path, words]);
     }
+    home.refuses("tokenizer train text.txt -o t.json --pattern ((", 2, &["--pattern", "unclosed group"]);
     for (path, words) in [("no/t.json", "no such"), ("file/t.json", "expected a folder")] {
         home.refuses(&format!("tokenizer train text.txt -o {path}"), 1, &[path, words]);
     }
