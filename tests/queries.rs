@@ -72,10 +72,9 @@ fn b5_a_row_without_a_direction_is_never_an_answer_and_has_cosine_0() {
     assert_eq!(similarity(&family, "nothing", "man").unwrap().cosine, 0.0);
     assert_eq!(similarity(&family, "nothing", "nothing").unwrap().cosine, 0.0);
     let nowhere = nearest(&family, "nothing", Candidates { k: 3, ..Candidates::default() }).unwrap();
-    assert_eq!(words(&nowhere.results), ["man", "woman", "boy"], "all are equal, so they come in order");
-    assert!(nowhere.results.iter().all(|result| result.cosine == 0.0));
+    assert!(nowhere.results.is_empty(), "all are equally near, so none is an answer");
     let cancelled = ask(&family, "man - man", Method::Add, Candidates::default());
-    assert!(cancelled.results.iter().all(|result| result.cosine == 0.0));
+    assert!(cancelled.results.is_empty());
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! What is read is never written over.
+//! What is read is never written over, and a model's folder holds nothing else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use wordgrove::files::parent;
 
 use super::failure::{Failure, Outcome};
 
@@ -19,6 +21,16 @@ pub fn spare(inputs: &[PathBuf], flag: &str, output: &Path) -> Outcome {
         return Err(Failure::Usage(format!(
             "{flag}: {output} is one of the texts to read, and would be lost: write elsewhere"
         )));
+    }
+    Ok(())
+}
+
+/// Refuses a file to write in the folder of the model: a folder that holds anything else is never replaced.
+pub fn spare_model(model: &Path, flag: &str, output: &Path) -> Outcome {
+    let clash = fs::canonicalize(model).is_ok_and(|model| fs::canonicalize(parent(output)).is_ok_and(|at| at == model));
+    if clash {
+        let (output, model) = (output.display(), model.display());
+        return Err(Failure::Usage(format!("{flag}: {output} lies in the model folder {model}: write elsewhere")));
     }
     Ok(())
 }

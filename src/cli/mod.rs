@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod info;
 mod inputs;
+mod memory;
 mod model;
 mod nearest;
 mod number;

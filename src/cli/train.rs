@@ -1,6 +1,6 @@
 //! `wordgrove train`: text files → a model folder.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::PossibleValue;
@@ -12,9 +12,10 @@ use wordgrove::vectors::{Model, ModelConfig};
 use wordgrove::{Architecture, Error, HuffmanTree, Tokenizer, TrainConfig, Trained, train};
 
 use super::failure::{Failure, Outcome};
-use super::inputs::spare;
+use super::inputs::{spare, spare_model};
+use super::memory;
 use super::number::{bytes, share, whole};
-use super::output::{decimal, grouped, print_json, size};
+use super::output::{decimal, grouped, print_json};
 use super::terminal::Terminal;
 use super::tokenizer;
 
@@ -210,6 +211,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let texts: Vec<PathBuf> = arguments.texts.iter().chain(&arguments.inputs).cloned().collect();
     if let Some(log) = &arguments.log {
         spare(&texts, "--log", log)?;
+        spare_model(&arguments.output, "--log", log)?;
     }
     let terminal = Terminal::new(arguments.quiet, arguments.log.as_deref())?;
     let corpus = Corpus::open_with(&texts, &terminal)?;
@@ -222,7 +224,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         config.dim = TrainConfig::auto_dim(tokenizer.n_tokens());
     }
     check_destination(arguments, tokenizer.n_tokens(), config.dim)?;
-    check_memory(arguments.memory_limit, tokenizer.n_tokens(), &config)?;
+    memory::check(arguments.memory_limit, tokenizer.n_tokens(), config.dim)?;
     let stream = encode_corpus(&corpus, &tokenizer, &parent(&arguments.output), &terminal)?;
     terminal.say(&format!(
         "{} tokens in {} sentences; {} different ones in the {}; {} vectors of {} numbers, {}",
@@ -320,54 +322,6 @@ fn summary(arguments: &Arguments, tokenizer: &Tokenizer, stream: &IdStream, trai
         .collect();
     json!({
         "model": arguments.output.display().to_string(), "tokens": stream.n_ids(), "sentences": stream.n_sentences(),
-        "vocabulary": tokenizer.n_tokens(), "dim": trained.input.dim(), "epochs": epochs, "peak_rss_bytes": peak_rss_bytes(),
+        "vocabulary": tokenizer.n_tokens(), "dim": trained.input.dim(), "epochs": epochs, "peak_rss_bytes": memory::peak_rss_bytes(),
     })
-}
-
-/// Refuses before the start what would end in the middle.
-fn check_memory(limit: Option<u64>, n_tokens: usize, config: &TrainConfig) -> Outcome {
-    let row = config.dim.next_multiple_of(16) as u64 * 4;
-    let needed = row * 2 * n_tokens as u64;
-    let Some((limit, whose)) = limit.map(|limit| (limit, "--memory-limit")).or(available_bytes().map(|n| (n, "free")))
-    else {
-        return Ok(());
-    };
-    if needed <= limit {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!(
-        "{} vectors of {} numbers need about {}, {whose} is {}; try a smaller --dim or vocabulary",
-        grouped(n_tokens as u64),
-        config.dim,
-        size(needed),
-        size(limit)
-    )))
-}
-
-/// Memory that can be had without swapping, where the system tells.
-fn available_bytes() -> Option<u64> {
-    kilobytes("/proc/meminfo", "MemAvailable:")
-}
-
-/// The most memory that this process has held at once, where the system tells.
-pub fn peak_rss_bytes() -> Option<u64> {
-    kilobytes("/proc/self/status", "VmHWM:")
-}
-
-fn kilobytes(path: impl AsRef<Path>, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|n| n * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_process_has_used_some_memory() {
-        if cfg!(target_os = "linux") {
-            assert!(peak_rss_bytes().unwrap() > 100_000);
-        }
-    }
 }

@@ -252,3 +252,19 @@ fn a_word_is_explained_where_there_is_a_tree() {
     home.say("convert v.txt treeless --quiet").done();
     home.refuses("explain treeless king", 3, &["treeless", "no tree"]);
 }
+
+#[test]
+fn what_has_no_direction_has_no_neighbours() {
+    // B5: a zero vector, or words that cancel out, are equally far from everything.
+    let home = Home::empty();
+    home.write("v.txt", "4 2\nking 1 0\nzero 0 0\nman 0 1\nx 1 1\n");
+    for question in ["nearest v.txt zero", "analogy v.txt king - king", "analogy v.txt king - king --method mul"] {
+        assert!(home.say(question).done().text().contains("no answer"), "{question}");
+        assert_eq!(
+            home.say(&format!("{question} --json")).json()["results"].as_array().unwrap().len(),
+            0,
+            "{question}"
+        );
+    }
+    assert!(!home.say("nearest v.txt king").done().text().contains("zero"));
+}

@@ -67,6 +67,8 @@ fn the_log_is_never_written_over_a_text() {
     home.refuses("train text.txt -o model --log text.txt", 2, &["--log", "text.txt", "write elsewhere"]);
     home.refuses("train texts -o model --log texts/a.txt", 2, &["--log", "texts/a.txt"]);
     home.refuses("tokenizer train text.txt -o text.txt", 2, &["--output", "text.txt", "write elsewhere"]);
+    let home = Home::with_model();
+    home.refuses("train text.txt -o model --log model/log.jsonl", 2, &["--log", "model/log.jsonl", "write elsewhere"]);
     home.refuses("train text.txt -o model --log no/log.jsonl", 1, &["no/log.jsonl", "no such"]);
 }
 
@@ -176,10 +178,12 @@ fn every_byte_of_a_text_is_a_token_and_comes_back() {
     // A5
     let home = Home::with_text();
     home.say("tokenizer train text.txt -o t.json --vocab-size 300 -q").done();
-    let hostile = b"\xef\xbb\xbfcaf\xc3\xa9\r\n\0\xff\xfe\xed\xa0\x80 \x1b[31m\xe2\x80\xa8\xc2\xa0\xe2\x80\x8b\xd7\x90\n\n no end".to_vec();
+    let hostile = b"\xef\xbb\xbfcaf\xc3\xa9\r.\n\0\xff\xfe\xed\xa0\x80 \x1b[31m\xe2\x80\xa8\xc2\xa0\xe2\x80\x8b\xd7\x90\n\n no end".to_vec();
     let ids = home.run_with_input(&["tokenizer", "encode", "--tokenizer", "t.json"], &hostile).done();
     let back = home.run_with_input(&["tokenizer", "decode", "--tokenizer", "t.json"], &ids.out).done();
     assert_eq!(back.out, [hostile, b"\n".to_vec()].concat());
+    let lines = |text: &str| home.run_with_input(&["tokenizer", "encode", "--tokenizer", "t.json"], text).done().out;
+    assert_eq!(lines("the king\r\nthe queen\r\n"), lines("the king\nthe queen\n"), "line ends are no text");
     home.write("bytes.txt", [0, 1, 2, 0xff, b'a', b' ', 0xc3, b'\n'].repeat(50));
     home.say("train bytes.txt -o bytes --quiet --dim 4 --epochs 1").done();
 }
@@ -229,6 +233,25 @@ fn a_memory_limit_is_kept_by_not_starting() {
     home.refuses(large, 2, &["need about", "--memory-limit is 500 kB", "--dim"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_on_addresses_is_a_limit_on_memory() {
+    // D3: `ulimit -v` counts in kB.
+    let home = Home::with_text();
+    let line = "ulimit -v 400000; $WORDGROVE train text.txt -o model --vocab-size 5000 --dim 16000 --threads 1 --quiet";
+    home.write("text.txt", (0..20_000).map(|i| format!("w{i:05} ")).collect::<String>().repeat(2));
+    home.shell(line).refused(2, &["need about", "--dim"]);
+}
+
+#[test]
+fn standard_input_that_nobody_can_hold_is_refused_with_the_way_out() {
+    // A9, C12
+    let home = Home::with_text();
+    let line = "TMPDIR=$PWD/none $WORDGROVE train - -o model --quiet < text.txt";
+    home.shell(line).refused(1, &["TMPDIR", "standard input"]);
+    home.shell("env -i $WORDGROVE train text.txt -o model --dim 4 --epochs 1 --quiet").done();
+}
+
 #[test]
 fn a_rate_that_blows_up_keeps_the_old_model_and_says_what_to_try() {
     // D4
@@ -255,9 +278,9 @@ fn a_destination_that_cannot_be_is_refused_before_the_work() {
     ] {
         home.refuses(&format!("train text.txt -o {path} --epochs 100000"), code, &[path, words]);
     }
-    for (path, words) in [("no/t.json", "no such"), ("photos", "is a folder"), ("file/t.json", "expected a folder")] {
-        let code = if path == "photos" { 3 } else { 1 };
-        home.refuses(&format!("tokenizer train text.txt -o {path}"), code, &[path, words]);
+    home.refuses("tokenizer train text.txt -o t.json --pattern ((", 2, &["--pattern", "unclosed group"]);
+    for (path, words) in [("no/t.json", "no such"), ("file/t.json", "expected a folder")] {
+        home.refuses(&format!("tokenizer train text.txt -o {path}"), 1, &[path, words]);
     }
     home.write("model/notes.txt", "mine");
     home.refuses("train text.txt -o model --epochs 100000", 2, &["notes.txt", "would be lost"]);

@@ -76,7 +76,9 @@ fn pattern(name: &str) -> Result<Pattern, String> {
         "cl100k" => Ok(Pattern::Cl100k),
         "o200k" => Ok(Pattern::O200k),
         "none" => Ok(Pattern::Whole),
-        source => Pattern::custom(source).map_err(|error| error.to_string()),
+        // The parser draws its message over several lines.
+        source => Pattern::custom(source)
+            .map_err(|error| error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")),
     }
 }
 
