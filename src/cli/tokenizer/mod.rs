@@ -99,8 +99,9 @@ fn each_line(given: &[String], work: &mut dyn FnMut(&[u8]) -> Outcome) -> Outcom
     };
     let mut line = Vec::new();
     while input.read_until(b'\n', &mut line).map_err(Error::io(path))? > 0 {
-        // A carriage return before it is a byte like others: what is encoded here comes back from `decode` as it was.
-        work(line.strip_suffix(b"\n").unwrap_or(&line))?;
+        // Line ends are no text here, as they are none in training.
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        work(text.strip_suffix(b"\r").unwrap_or(text))?;
         line.clear();
     }
     Ok(())
