@@ -57,7 +57,8 @@ struct Finder {
 /// A stretch of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stretch {
-    Token(TokenId),
+    /// A token, with the white space that it takes.
+    Token(TokenId, Range<usize>),
     Text(Range<usize>),
 }
 
@@ -114,7 +115,7 @@ impl AddedTokens {
                 if done < start {
                     stretches.push(Stretch::Text(done..start));
                 }
-                stretches.push(Stretch::Token(TokenId(token.id)));
+                stretches.push(Stretch::Token(TokenId(token.id), start..end));
                 done = end;
             }
         }
@@ -216,7 +217,7 @@ mod tests {
     fn cut(tokens: Vec<AddedToken>, text: &str) -> Vec<String> {
         let added = AddedTokens::new(tokens, Normalizer::default()).unwrap();
         let show = |stretch| match stretch {
-            Stretch::Token(id) => format!("<{}>", id.0),
+            Stretch::Token(id, _) => format!("<{}>", id.0),
             Stretch::Text(range) => text[range].to_string(),
         };
         added.cut_raw(text.as_bytes(), SpecialTokens::Found).into_iter().map(show).collect()
@@ -242,7 +243,7 @@ mod tests {
         let plain = AddedToken { special: false, ..token(2, "<b>") };
         let added = AddedTokens::new(vec![token(1, "<a>"), plain], Normalizer::default()).unwrap();
         let stretches = added.cut_raw(b"<a><b>", SpecialTokens::AsText);
-        assert_eq!(stretches, [Stretch::Text(0..3), Stretch::Token(TokenId(2))]);
+        assert_eq!(stretches, [Stretch::Text(0..3), Stretch::Token(TokenId(2), 3..6)]);
         assert!(added.finds_any(SpecialTokens::AsText));
         let special = AddedTokens::new(vec![token(1, "<a>")], Normalizer::default()).unwrap();
         assert!(!special.finds_any(SpecialTokens::AsText) && special.finds_any(SpecialTokens::Found));

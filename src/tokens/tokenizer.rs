@@ -1,6 +1,7 @@
 //! The tokenizer: bytes → ids → bytes.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -34,6 +35,25 @@ pub struct Tokenizer {
     pub(super) model: Model,
     /// Made when first asked for.
     names: OnceLock<Names>,
+}
+
+/// A text and its tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EncodedText {
+    /// The text that the tokens' places are in: the one that was given, as the normalizer spells it.
+    pub text: Vec<u8>,
+    /// The tokens, in the order of the text.
+    pub tokens: Vec<EncodedToken>,
+}
+
+/// A token and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedToken {
+    /// Which.
+    pub id: TokenId,
+    /// Its bytes in [`EncodedText::text`]. The tokens of a BPE follow each other without a gap; between words there may be
+    /// gaps. An added token's place includes the white space that it takes.
+    pub range: Range<usize>,
 }
 
 /// How pieces become ids.
@@ -137,30 +157,83 @@ impl Tokenizer {
     pub fn encode_with(&self, text: &[u8], special: SpecialTokens) -> Vec<TokenId> {
         let mut ids = Vec::new();
         match &self.model {
-            Model::Bpe(bpe) if bpe.added.finds_any(special) => {
-                for stretch in bpe.added.cut_raw(text, special) {
-                    let range = match stretch {
-                        Stretch::Token(id) => {
-                            ids.push(id);
-                            continue;
-                        }
-                        Stretch::Text(range) => range,
-                    };
-                    let text = self.normalizer.apply(&text[range]);
-                    for stretch in bpe.added.cut_normalized(&text, special) {
-                        match stretch {
-                            Stretch::Token(id) => ids.push(id),
-                            Stretch::Text(range) => bpe.encode(&text[range], &mut ids),
-                        }
-                    }
-                }
-            }
-            Model::Bpe(bpe) => bpe.encode(&self.normalizer.apply(text), &mut ids),
+            Model::Bpe(bpe) => self.for_each_stretch(bpe, text, special, |stretch, text| match stretch {
+                Stretch::Token(id, _) => ids.push(id),
+                Stretch::Text(range) => bpe.encode(&text[range], &mut ids),
+            }),
             Model::Words(words) => {
                 words.for_each_id(text, self.normalizer, |id| ids.extend(id.or(words.unknown)));
             }
         }
         ids
+    }
+
+    /// The ids of a text and where each token stands.
+    ///
+    /// # Example
+    /// ```
+    /// # use wordgrove::{Tokenizer, tokens::SpecialTokens};
+    /// let tokenizer = Tokenizer::from_words(vec![b"the".to_vec(), b"king".to_vec()])?;
+    /// let encoded = tokenizer.encode_with_offsets(b"the old king", SpecialTokens::AsText);
+    /// assert_eq!(encoded.text, b"the old king");
+    /// assert_eq!(encoded.tokens[1].range, 8..12); // `old` is not in the vocabulary
+    /// # Ok::<(), wordgrove::Error>(())
+    /// ```
+    pub fn encode_with_offsets(&self, text: &[u8], special: SpecialTokens) -> EncodedText {
+        let mut encoded = EncodedText::default();
+        match &self.model {
+            Model::Bpe(bpe) => self.for_each_stretch(bpe, text, special, |stretch, text| {
+                let start = encoded.text.len();
+                match stretch {
+                    Stretch::Token(id, range) => {
+                        encoded.text.extend_from_slice(&text[range]);
+                        encoded.tokens.push(EncodedToken { id, range: start..encoded.text.len() });
+                    }
+                    Stretch::Text(range) => {
+                        encoded.text.extend_from_slice(&text[range.clone()]);
+                        let mut ids = Vec::new();
+                        bpe.encode(&text[range], &mut ids);
+                        let mut at = start;
+                        for id in ids {
+                            let end = at + self.bytes(id).len();
+                            encoded.tokens.push(EncodedToken { id, range: at..end });
+                            at = end;
+                        }
+                    }
+                }
+            }),
+            Model::Words(words) => {
+                encoded.text = words.for_each_word(text, self.normalizer, |id, range| {
+                    encoded.tokens.extend(id.or(words.unknown).map(|id| EncodedToken { id, range }));
+                });
+            }
+        }
+        encoded
+    }
+
+    /// Hands the added tokens of a text and what lies between them, normalised, to `stretch`.
+    fn for_each_stretch(
+        &self,
+        bpe: &Bpe,
+        text: &[u8],
+        special: SpecialTokens,
+        mut stretch: impl FnMut(Stretch, &[u8]),
+    ) {
+        if !bpe.added.finds_any(special) {
+            let text = self.normalizer.apply(text);
+            return stretch(Stretch::Text(0..text.len()), &text);
+        }
+        for part in bpe.added.cut_raw(text, special) {
+            match part {
+                Stretch::Token(..) => stretch(part, text),
+                Stretch::Text(range) => {
+                    let text = self.normalizer.apply(&text[range]);
+                    for part in bpe.added.cut_normalized(&text, special) {
+                        stretch(part, &text);
+                    }
+                }
+            }
+        }
     }
 
     /// The ids of a word as it stands inside a sentence: for BPE with the space before it.
@@ -275,6 +348,22 @@ impl Tokenizer {
         match &self.model {
             Model::Bpe(bpe) => &bpe.tokens,
             Model::Words(words) => &words.words,
+        }
+    }
+
+    /// The text of an added token.
+    pub(super) fn added_content(&self, id: TokenId) -> Option<&str> {
+        match &self.model {
+            Model::Bpe(bpe) => bpe.added.get(id).map(|token| token.content.as_str()),
+            Model::Words(_) => None,
+        }
+    }
+
+    /// The added token of a text.
+    pub(super) fn added_id(&self, content: &str) -> Option<TokenId> {
+        match &self.model {
+            Model::Bpe(bpe) => bpe.added.find(content),
+            Model::Words(_) => None,
         }
     }
 
@@ -401,6 +490,26 @@ mod tests {
         assert_eq!(tokenizer.encode(b"new jersey york"), [TokenId(1), TokenId(3)]);
         let twice = Tokenizer::from_words(vec![b"a".to_vec(), b"b".to_vec(), b"a".to_vec()]).unwrap_err();
         assert_eq!(twice.to_string(), "words: row 2 repeats the word of row 0, 'a'");
+    }
+
+    #[test]
+    fn tokens_know_their_places() {
+        let tokenizer = small_bpe();
+        let text = "the king's 中文 — x\n".as_bytes();
+        let encoded = tokenizer.encode_with_offsets(text, SpecialTokens::AsText);
+        assert_eq!(encoded.text, text);
+        let ids: Vec<TokenId> = encoded.tokens.iter().map(|token| token.id).collect();
+        assert_eq!(ids, tokenizer.encode(text));
+        let mut at = 0;
+        for token in &encoded.tokens {
+            assert_eq!((token.range.start, &text[token.range.clone()]), (at, tokenizer.bytes(token.id)));
+            at = token.range.end;
+        }
+        assert_eq!(at, text.len());
+        let words = Tokenizer::from_words(vec!["中文".into(), "x".into()]).unwrap();
+        let encoded = words.encode_with_offsets(" x  y \u{3000}中文".as_bytes(), SpecialTokens::AsText);
+        let places: Vec<Range<usize>> = encoded.tokens.into_iter().map(|token| token.range).collect();
+        assert_eq!(places, [1..2, 9..15]);
     }
 
     #[test]

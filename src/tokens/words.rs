@@ -4,6 +4,7 @@
 //! have no id: they are left out of the training text, as word2vec.c does.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
@@ -246,6 +247,21 @@ impl Words {
     pub(crate) fn for_each_id(&self, line: &[u8], normalizer: Normalizer, mut id: impl FnMut(Option<TokenId>)) {
         let text = readable(line, normalizer).text;
         self.split.for_each_word(&text, |word| id(self.find(word.as_bytes())));
+    }
+
+    /// The same with the place of each word in the text as it is read, which is returned.
+    pub(crate) fn for_each_word(
+        &self,
+        line: &[u8],
+        normalizer: Normalizer,
+        mut word: impl FnMut(Option<TokenId>, Range<usize>),
+    ) -> Vec<u8> {
+        let text = readable(line, normalizer).text;
+        self.split.for_each_word(&text, |found| {
+            let start = found.as_ptr() as usize - text.as_ptr() as usize;
+            word(self.find(found.as_bytes()), start..start + found.len());
+        });
+        text.into_owned().into_bytes()
     }
 }
 
