@@ -1,20 +1,20 @@
 //! `wordgrove tokenizer compare`: two tokenizers beside each other.
 
-use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use wordgrove::text::Corpus;
-use wordgrove::tokens::Pattern;
+use wordgrove::tokens::{Pattern, compare};
 use wordgrove::{TokenId, Tokenizer};
 
-use super::info::{Fare, fare};
+use super::info::{as_json, print, surveyed};
 use super::pattern;
 use crate::cli::failure::Outcome;
 use crate::cli::output::{escaped, grouped, out, print_json};
-use crate::cli::terminal::Terminal;
+
+/// How many of the tokens that only one of them has are shown.
+const EXAMPLES: usize = 12;
 
 /// What `tokenizer compare` is told.
 #[derive(Args)]
@@ -36,45 +36,41 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Outcome {
     let open = |path: &PathBuf| Tokenizer::open(path, arguments.pattern.clone());
-    let both = [open(&arguments.a)?, open(&arguments.b)?];
-    let tokens = both.each_ref().map(|tokenizer| {
-        (0..tokenizer.n_tokens() as u32).map(|id| tokenizer.bytes(TokenId(id))).collect::<HashSet<_>>()
-    });
-    let shared = tokens[0].intersection(&tokens[1]).count();
-    let mut fares: Option<[Fare; 2]> = None;
-    if !arguments.texts.is_empty() {
-        let terminal = Terminal::new(false, None)?;
-        let corpus = Corpus::open_with(&arguments.texts, &terminal)?;
-        fares = Some([fare(&both[0], &corpus, &terminal)?, fare(&both[1], &corpus, &terminal)?]);
-    }
-    let names = [&arguments.a, &arguments.b].map(|path| path.display().to_string());
+    let (a, b) = (open(&arguments.a)?, open(&arguments.b)?);
+    let found = compare(&a, &b);
+    let surveys = surveyed(&[&a, &b], &arguments.texts)?;
+    let sides = [(&arguments.a, &a, &found.only_first), (&arguments.b, &b, &found.only_second)];
     if arguments.json {
-        let side = |i: usize| {
+        let sides = sides.iter().enumerate().map(|(i, (path, tokenizer, only))| {
             json!({
-                "tokenizer": names[i], "tokens": both[i].n_tokens(),
-                "text_tokens": fares.map(|fares| fares[i].tokens),
-                "tokens_per_word": fares.and_then(|fares| fares[i].fertility()),
-                "bytes_per_token": fares.and_then(|fares| fares[i].bytes_per_token()),
+                "tokenizer": path.display().to_string(), "tokens": tokenizer.n_tokens(), "only": only.len(),
+                "text": surveys.as_ref().map(|surveys| as_json(&surveys[i])),
             })
-        };
-        print_json(&json!({"shared": shared, "tokenizers": [side(0), side(1)]}))?;
+        });
+        let sides: Vec<_> = sides.collect();
+        let same_ids = found.shared.iter().filter(|(a, b)| a == b).count();
+        print_json(&json!({"shared": found.shared.len(), "same_ids": same_ids, "tokenizers": sides}))?;
         return Ok(());
     }
     let mut out = out();
-    for i in [0, 1] {
-        let only = tokens[i].len() - shared;
-        let n_tokens = grouped(both[i].n_tokens() as u64);
-        writeln!(out, "{}: {n_tokens} tokens, {} that the other has not", escaped(&names[i]), grouped(only as u64))?;
-        if let Some(fares) = fares {
-            let number = |number: Option<f64>| number.map_or("–".to_string(), |number| format!("{number:.3}"));
-            let (per_word, per_token) = (number(fares[i].fertility()), number(fares[i].bytes_per_token()));
-            writeln!(
-                out,
-                "  on the text: {} tokens, {per_word} tokens per word, {per_token} bytes per token",
-                grouped(fares[i].tokens)
-            )?;
+    for (i, (path, tokenizer, only)) in sides.into_iter().enumerate() {
+        let (n_tokens, n_only) = (grouped(tokenizer.n_tokens() as u64), grouped(only.len() as u64));
+        writeln!(out, "{}: {n_tokens} tokens, {n_only} that the other has not", escaped(&path.display().to_string()))?;
+        if !only.is_empty() {
+            let spelling = |&id: &TokenId| escaped(&tokenizer.spelling(id)).into_owned();
+            let examples: Vec<String> = only.iter().take(EXAMPLES).map(spelling).collect();
+            writeln!(out, "  the first         {}", examples.join(" "))?;
+        }
+        if let Some(surveys) = &surveys {
+            print(&mut out, &surveys[i])?;
         }
     }
-    writeln!(out, "shared: {} tokens", grouped(shared as u64))?;
+    let same_ids = found.shared.iter().filter(|(a, b)| a == b).count();
+    writeln!(
+        out,
+        "shared: {} tokens, {} with the same id",
+        grouped(found.shared.len() as u64),
+        grouped(same_ids as u64)
+    )?;
     Ok(out.flush()?)
 }
