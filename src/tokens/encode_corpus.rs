@@ -42,6 +42,10 @@ pub fn encode_corpus(
             builder.push(&encoded.ids[start..])
         },
     )?;
+    if let Model::Bpe(bpe) = &tokenizer.model {
+        // Training comes next, and its memory is for matrices.
+        bpe.forget();
+    }
     if met.unknown > 0 {
         let percent = 100.0 * met.unknown as f64 / (met.known + met.unknown) as f64;
         progress.report(&Event::Warning(&format!(

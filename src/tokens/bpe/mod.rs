@@ -325,6 +325,11 @@ impl Bpe {
         self.with_workspace(|workspace| self.merger.encode_lines(&self.pattern, text, workspace, ids, ends));
     }
 
+    /// Frees what the workspaces have seen: some 20 MB for each worker that has encoded a long text.
+    pub(crate) fn forget(&self) {
+        self.idle.lock().expect("no panic while the lock is held").clear();
+    }
+
     fn with_workspace(&self, work: impl FnOnce(&mut Workspace)) {
         let mut workspace = self.idle.lock().ok().and_then(|mut idle| idle.pop()).unwrap_or_default();
         work(&mut workspace);
