@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
 use crate::files::FileBytes;
 use crate::text::Normalizer;
@@ -166,6 +168,11 @@ impl Tokenizer {
             }
         }
         ids
+    }
+
+    /// The ids of many texts, on all threads; in the order of the texts.
+    pub fn encode_batch<T: AsRef<[u8]> + Sync>(&self, texts: &[T], special: SpecialTokens) -> Vec<Vec<TokenId>> {
+        texts.par_iter().map(|text| self.encode_with(text.as_ref(), special)).collect()
     }
 
     /// The ids of a text and where each token stands.
@@ -490,6 +497,15 @@ mod tests {
         assert_eq!(tokenizer.encode(b"new jersey york"), [TokenId(1), TokenId(3)]);
         let twice = Tokenizer::from_words(vec![b"a".to_vec(), b"b".to_vec(), b"a".to_vec()]).unwrap_err();
         assert_eq!(twice.to_string(), "words: row 2 repeats the word of row 0, 'a'");
+    }
+
+    #[test]
+    fn a_batch_is_encoded_text_by_text() {
+        let tokenizer = small_bpe();
+        let texts: Vec<String> = (0..100).map(|i| format!("the {i} kings; 中文{i}")).collect();
+        let batch = tokenizer.encode_batch(&texts, SpecialTokens::AsText);
+        assert!(batch.iter().zip(&texts).all(|(ids, text)| *ids == tokenizer.encode(text.as_bytes())));
+        assert_eq!(batch.len(), 100);
     }
 
     #[test]
