@@ -157,7 +157,8 @@ impl Tokenizer {
 
     /// The ids of a text in which special tokens are text or not.
     pub fn encode_with(&self, text: &[u8], special: SpecialTokens) -> Vec<TokenId> {
-        let mut ids = Vec::new();
+        // Four bytes are a token, about.
+        let mut ids = Vec::with_capacity(text.len() / 4 + 8);
         match &self.model {
             Model::Bpe(bpe) => self.for_each_stretch(bpe, text, special, |stretch, text| match stretch {
                 Stretch::Token(id, _) => ids.push(id),
