@@ -8,6 +8,7 @@ mod gpt2_files;
 mod id_stream;
 mod names;
 mod pretokenize;
+mod spelling;
 mod stream;
 mod survey;
 mod tiktoken;
