@@ -157,6 +157,22 @@ pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     sync_folder(&folder)
 }
 
+/// Finds out, before any work is done, whether [`replace_file`] could write at `path`.
+///
+/// # Errors
+/// A folder at `path`; a parent that is missing or cannot be written to.
+pub fn check_replaceable(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(Error::format(path, "is a folder, expected a file to write")),
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        _ => {
+            let folder = parent(&fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()));
+            // Trying is the only test that knows of permissions, quotas and read-only mounts alike.
+            tempfile::tempfile_in(&folder).map(drop).map_err(Error::io(path))
+        }
+    }
+}
+
 /// Removes what killed processes left beside a file: names with `prefix` that nobody holds a lock on.
 fn remove_abandoned(folder: &Path, prefix: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -207,6 +223,15 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("the disk is full"));
         assert_eq!(&*FileBytes::open(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_known_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check_replaceable(&folder.path().join("new.txt")).is_ok());
+        assert!(check_replaceable(folder.path()).is_err(), "a folder");
+        assert!(check_replaceable(&folder.path().join("no/new.txt")).is_err(), "no such folder");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left of the trial");
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! wordgrove.
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
 
 pub mod error;
+#[allow(unsafe_code, reason = "one of the two homes of unsafe: mapping files")]
 pub mod files;
 pub mod huffman;
+#[allow(unsafe_code, reason = "one of the two homes of unsafe: vector instructions and shared rows")]
 pub mod math;
 pub mod progress;
 pub mod query;

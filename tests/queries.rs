@@ -72,10 +72,9 @@ fn b5_a_row_without_a_direction_is_never_an_answer_and_has_cosine_0() {
     assert_eq!(similarity(&family, "nothing", "man").unwrap().cosine, 0.0);
     assert_eq!(similarity(&family, "nothing", "nothing").unwrap().cosine, 0.0);
     let nowhere = nearest(&family, "nothing", Candidates { k: 3, ..Candidates::default() }).unwrap();
-    assert_eq!(words(&nowhere.results), ["man", "woman", "boy"], "all are equal, so they come in order");
-    assert!(nowhere.results.iter().all(|result| result.cosine == 0.0));
+    assert!(nowhere.results.is_empty(), "all are equally near, so none is an answer");
     let cancelled = ask(&family, "man - man", Method::Add, Candidates::default());
-    assert!(cancelled.results.iter().all(|result| result.cosine == 0.0));
+    assert!(cancelled.results.is_empty());
 }
 
 #[test]
@@ -126,11 +125,14 @@ fn several_words_are_composed_and_marked() {
 fn an_unknown_word_is_named_with_near_spellings() {
     let words = table("government 1 0\ngovernor 0 1\nParis 1 1\nthe 1 2\nthee 2 1\n");
     let message = |word: &str| lookup(&words, word).unwrap_err().to_string();
-    assert_eq!(message("goverment"), "'goverment' is not in the vocabulary; did you mean government?");
-    assert_eq!(message("paris"), "'paris' is not in the vocabulary; did you mean Paris?");
-    assert_eq!(message("hte"), "'hte' is not in the vocabulary; did you mean the?");
-    assert_eq!(message("zzzzzz"), "'zzzzzz' is not in the vocabulary");
-    assert_eq!(message(""), "'' is not in the vocabulary");
+    assert_eq!(message("goverment"), "'goverment' is not in the vocabulary (did you mean government?)");
+    assert_eq!(message("paris"), "'paris' is not in the vocabulary (did you mean Paris?)");
+    assert_eq!(message("hte"), "'hte' is not in the vocabulary (did you mean the?)");
+    assert_eq!(
+        message("zzzzzz"),
+        "'zzzzzz' is not in the vocabulary; check its spelling, and how words are spelled in the file"
+    );
+    assert_eq!(message(""), "'' is not in the vocabulary; check its spelling, and how words are spelled in the file");
     let advice = analogy(&words, &Expression::parse(&["Paris-the+thee"]).unwrap(), Method::Add, Candidates::default());
     assert!(advice.unwrap_err().to_string().contains("put spaces around + and -"));
 }

@@ -48,7 +48,7 @@ impl From<Method> for query::Method {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let candidates = arguments.answers.candidates()?;
+    let candidates = arguments.answers.candidates();
     if !arguments.expression.is_empty() {
         // A question that is none is found before a large model is opened.
         Expression::parse(&arguments.expression)?;

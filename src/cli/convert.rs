@@ -54,20 +54,21 @@ impl Arguments {
 pub fn run(arguments: &Arguments) -> Outcome {
     let format = arguments.format()?;
     let embeddings = arguments.input.open()?.embeddings;
-    match format {
+    let n_written = match format {
         Format::Word2vecText => write_word2vec_text(&embeddings, &arguments.output)?,
         Format::Word2vecBin => write_word2vec_binary(&embeddings, &arguments.output)?,
         Format::Model => save_model(&embeddings, arguments)?,
-    }
-    let (n, dim) = (grouped(embeddings.n_rows() as u64), embeddings.dim());
+    };
+    let (n, dim) = (grouped(n_written as u64), embeddings.dim());
     Terminal::new(arguments.quiet, None)?.say(&format!("wrote {}: {n} vectors of {dim}", arguments.output.display()));
     Ok(())
 }
 
 /// Vectors from elsewhere become a model of whole words, without a tree.
-fn save_model(embeddings: &Embeddings, arguments: &Arguments) -> Outcome {
+fn save_model(embeddings: &Embeddings, arguments: &Arguments) -> Outcome<usize> {
     if embeddings.tokenizer().is_some() {
         return Err(Failure::Library(Error::config("to", "is 'model', but IN is a model already: copy the folder")));
     }
-    Ok(Model::save_vectors(&arguments.output, embeddings)?)
+    Model::save_vectors(&arguments.output, embeddings)?;
+    Ok(embeddings.n_rows())
 }

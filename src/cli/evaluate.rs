@@ -10,7 +10,8 @@ use wordgrove::query::{ComposedWords, PairReport, QuestionReport, QuestionSet, T
 use super::analogy::Method;
 use super::failure::{Failure, Outcome};
 use super::model::ModelArguments;
-use super::output::{escaped, out, print_json};
+use super::number::whole;
+use super::output::{columns, escaped, out, padded, print_json};
 
 /// What `evaluate` is told.
 #[derive(Args)]
@@ -24,8 +25,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pairs: Vec<PathBuf>,
     /// Only the N most frequent words take part in analogies
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    top_vocab: Option<u64>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=usize::MAX))]
+    top_vocab: Option<usize>,
     /// How analogies are scored
     #[arg(long, value_name = "METHOD", default_value = "add")]
     method: Method,
@@ -44,10 +45,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let sets = arguments.analogies.iter().map(|path| QuestionSet::read(path)).collect::<Result<Vec<_>, _>>()?;
     let pairs = arguments.pairs.iter().map(|path| WordPairs::read(path)).collect::<Result<Vec<_>, _>>()?;
     let embeddings = arguments.model.open()?.embeddings;
-    let top_vocab = arguments.top_vocab.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     let composed = if arguments.whole_words { ComposedWords::Skip } else { ComposedWords::Include };
     let questions: Vec<QuestionReport> =
-        sets.iter().map(|set| answer(&embeddings, set, arguments.method.into(), top_vocab)).collect();
+        sets.iter().map(|set| answer(&embeddings, set, arguments.method.into(), arguments.top_vocab)).collect();
     let correlations: Vec<PairReport> = pairs.iter().map(|set| correlate(&embeddings, set, composed)).collect();
     if arguments.json {
         return Ok(print_json(&json!({"analogies": questions, "pairs": correlations}))?);
@@ -65,8 +65,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
 /// Prints a table: a line a section, the total last.
 pub fn print_questions(out: &mut dyn Write, report: &QuestionReport) -> io::Result<()> {
     let among = report.top_vocab.map_or(String::new(), |n| format!(", among the {n} most frequent words"));
-    writeln!(out, "{}{among}", report.file)?;
-    let width = report.sections.iter().map(|section| section.name.chars().count()).max().unwrap_or(0).max(7);
+    writeln!(out, "{}{among}", escaped(&report.file))?;
+    let width = report.sections.iter().map(|section| columns(&escaped(&section.name))).max().unwrap_or(0).max(7);
     writeln!(out, "  {:width$}  correct / answered /  asked  accuracy  95 % interval  of all", "section")?;
     let mut line = |name: &str, tally: &Tally| {
         let percent = |share: Option<f64>| share.map_or("–".to_string(), |share| format!("{:.1} %", 100.0 * share));
@@ -74,8 +74,8 @@ pub fn print_questions(out: &mut dyn Write, report: &QuestionReport) -> io::Resu
             tally.interval.map_or("–".to_string(), |[low, high]| format!("{:.1}–{:.1} %", 100.0 * low, 100.0 * high));
         writeln!(
             out,
-            "  {:width$}  {:>7} / {:>8} / {:>6}  {:>8}  {interval:>13}  {:>6}",
-            escaped(name),
+            "  {}  {:>7} / {:>8} / {:>6}  {:>8}  {interval:>13}  {:>6}",
+            padded(name, width),
             tally.correct,
             tally.answered,
             tally.asked,
@@ -95,5 +95,6 @@ fn print_pairs(out: &mut dyn Write, report: &PairReport) -> io::Result<()> {
         0 => String::new(),
         n => format!(", {n} of them with a word composed of several tokens"),
     };
-    writeln!(out, "{}: Spearman {spearman} on {} of {} pairs{composed}", report.file, report.answered, report.asked)
+    let file = escaped(&report.file);
+    writeln!(out, "{file}: Spearman {spearman} on {} of {} pairs{composed}", report.answered, report.asked)
 }

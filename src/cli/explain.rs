@@ -8,6 +8,7 @@ use wordgrove::query::explain;
 use wordgrove::vectors::Model;
 
 use super::failure::Outcome;
+use super::number::whole;
 use super::output::{escaped, grouped, out, print_json};
 
 /// What `explain` is told.
@@ -23,7 +24,7 @@ pub struct Arguments {
     #[arg(long, value_name = "CONTEXT")]
     given: Option<String>,
     /// How many contexts to show
-    #[arg(short, value_name = "K", default_value_t = 10)]
+    #[arg(short, value_name = "K", default_value_t = 10, allow_negative_numbers = true, value_parser = whole(1..=usize::MAX))]
     k: usize,
     /// Print a JSON object
     #[arg(long)]

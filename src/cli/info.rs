@@ -45,7 +45,11 @@ fn model(model: &Model, arguments: &Arguments) -> Outcome {
         return Ok(());
     }
     let mut out = out();
-    writeln!(out, "{}: a wordgrove model, checksums: {checksums}", arguments.model.model.display())?;
+    writeln!(
+        out,
+        "{}: a wordgrove model, checksums: {checksums}",
+        escaped(&arguments.model.model.display().to_string())
+    )?;
     writeln!(
         out,
         "  vectors       {} of {dim} numbers ({})",
@@ -96,7 +100,7 @@ fn file(embeddings: &Embeddings, layout: Layout, arguments: &Arguments) -> Outco
     writeln!(
         out,
         "{}: {format}, {} vectors of {dim} numbers",
-        arguments.model.model.display(),
+        escaped(&arguments.model.model.display().to_string()),
         grouped(n_rows as u64)
     )?;
     Ok(out.flush()?)

@@ -6,14 +6,15 @@
 mod analogy;
 mod convert;
 mod demo;
-
 mod evaluate;
 mod explain;
-
 mod failure;
 mod info;
+mod inputs;
+mod memory;
 mod model;
 mod nearest;
+mod number;
 mod odd_one_out;
 mod output;
 mod query;

@@ -16,10 +16,10 @@ pub struct ModelArguments {
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Read what is whole of a damaged file of vectors
-    #[arg(long)]
+    #[arg(long, help_heading = "Damaged files")]
     pub salvage: bool,
     /// Leave out vectors with NaN or infinity instead of refusing the file
-    #[arg(long)]
+    #[arg(long, help_heading = "Damaged files")]
     pub drop_nonfinite: bool,
 }
 

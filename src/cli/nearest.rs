@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let candidates = arguments.answers.candidates()?;
+    let candidates = arguments.answers.candidates();
     let embeddings = arguments.model.open()?.embeddings;
     each_question(&arguments.word, &mut |words| {
         let found = nearest(&embeddings, &words.join(" "), candidates)?;

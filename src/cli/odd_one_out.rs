@@ -7,7 +7,7 @@ use wordgrove::query::odd_one_out;
 
 use super::failure::Outcome;
 use super::model::ModelArguments;
-use super::output::{escaped, out, print_json};
+use super::output::{columns, escaped, out, padded, print_json};
 use super::query::print_how;
 
 /// What `odd-one-out` is told.
@@ -31,10 +31,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
     }
     let mut out = out();
     writeln!(out, "{} does not belong", escaped(&found.odd))?;
-    let width = found.words.iter().map(|word| escaped(&word.word).chars().count()).max().unwrap_or(0);
+    let width = found.words.iter().map(|word| columns(&escaped(&word.word))).max().unwrap_or(0).max(4);
     writeln!(out, "  {:width$}  cosine to the mean of all", "word")?;
     for word in &found.words {
-        writeln!(out, "  {:width$}  {:.4}", escaped(&word.word), word.cosine)?;
+        writeln!(out, "  {}  {:.4}", padded(&word.word, width), word.cosine)?;
     }
     for word in &found.words {
         print_how(&mut out, &word.word, &word.how)?;

@@ -31,6 +31,23 @@ pub fn escaped(word: &str) -> Cow<'_, str> {
     Cow::Owned(word.chars().flat_map(|c| if is_harmful(c) { c.escape_unicode().collect() } else { vec![c] }).collect())
 }
 
+/// How many columns of a terminal a text takes: two for a Chinese, Japanese or Korean character and most emoji.
+pub fn columns(text: &str) -> usize {
+    // The wide blocks of Unicode's EastAsianWidth.txt; a handful of odd characters off costs a ragged column.
+    let is_wide = |c: char| {
+        matches!(c as u32, 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f
+            | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x1faff | 0x20000..=0x3fffd)
+    };
+    text.chars().map(|c| if is_wide(c) { 2 } else { 1 }).sum()
+}
+
+/// A word as it may be shown, filled up with spaces to `width` columns.
+pub fn padded(word: &str, width: usize) -> String {
+    let word = escaped(word);
+    let fill = width.saturating_sub(columns(&word));
+    format!("{word}{:fill$}", "")
+}
+
 /// `12345678` as `12,345,678`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
@@ -42,6 +59,11 @@ pub fn grouped(n: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A number with the digits that it is written with: 0.05, where widening alone gives 0.05000000074505806.
+pub fn decimal(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
 }
 
 /// Bytes for people: `49.5 MB`.
@@ -65,8 +87,18 @@ mod tests {
     }
 
     #[test]
+    fn columns_stand_in_line_in_every_script() {
+        assert_eq!([columns("king"), columns("café"), columns("中国"), columns("한국")], [4, 4, 4, 4]);
+        assert_eq!(
+            [padded("中国", 6), padded("king", 6), padded("kings and queens", 6)],
+            ["中国  ", "king  ", "kings and queens"]
+        );
+    }
+
+    #[test]
     fn numbers_read_well() {
         assert_eq!([grouped(0), grouped(999), grouped(1_000), grouped(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(decimal(0.05), 0.05);
         assert_eq!(size(49_500_000), "49.5 MB");
     }
 }

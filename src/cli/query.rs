@@ -6,17 +6,18 @@ use wordgrove::Error;
 use wordgrove::query::{Candidates, Excluded, How, Neighbor, QueryWords};
 
 use super::failure::{Failure, Outcome};
-use super::output::escaped;
+use super::number::whole;
+use super::output::{columns, escaped, padded};
 
 /// What may be an answer, and how answers are shown.
 #[derive(clap::Args)]
 pub struct AnswerArguments {
     /// How many answers
-    #[arg(short, value_name = "K", default_value_t = 10)]
+    #[arg(short, value_name = "K", default_value_t = 10, allow_negative_numbers = true, value_parser = whole(1..=usize::MAX))]
     k: usize,
     /// Only the N most frequent words may be answers
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    top_vocab: Option<u64>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=usize::MAX))]
+    top_vocab: Option<usize>,
     /// Words of the question may be answers too
     #[arg(long)]
     include_query: bool,
@@ -27,15 +28,12 @@ pub struct AnswerArguments {
 
 impl AnswerArguments {
     /// The same for the library.
-    pub fn candidates(&self) -> Outcome<Candidates> {
-        if self.k == 0 {
-            return Err(Failure::Usage("-k: 0, expected at least 1".to_string()));
-        }
-        Ok(Candidates {
+    pub fn candidates(&self) -> Candidates {
+        Candidates {
             k: self.k,
-            top_vocab: self.top_vocab.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+            top_vocab: self.top_vocab,
             query_words: if self.include_query { QueryWords::Include } else { QueryWords::Exclude },
-        })
+        }
     }
 }
 
@@ -50,17 +48,19 @@ pub fn each_question(question: &[String], answer: &mut dyn FnMut(&[String]) -> O
         let _ = io::stderr().write_all(b"(a question a line; Ctrl-D ends)\n");
     }
     let mut first = Ok(());
-    for line in io::stdin().lock().lines() {
-        let line = line.map_err(Error::io("-"))?;
-        let words: Vec<String> = line.split_whitespace().map(str::to_string).collect();
+    let mut input = io::stdin().lock();
+    let mut line = Vec::new();
+    while input.read_until(b'\n', &mut line).map_err(Error::io("-"))? > 0 {
+        let words: Vec<String> = String::from_utf8_lossy(&line).split_whitespace().map(str::to_string).collect();
+        line.clear();
         if words.is_empty() {
             continue;
         }
         match answer(&words) {
-            Err(Failure::Library(error)) => {
-                let _ = io::stderr().write_all(format!("error: {}\n", escaped(&error.to_string())).as_bytes());
+            Err(failure @ Failure::Library(_)) => {
+                let code = failure.tell();
                 if first.is_ok() {
-                    first = Err(Failure::Library(error));
+                    first = Err(Failure::Told(code));
                 }
             }
             other => other?,
@@ -74,14 +74,14 @@ pub fn print_answers(out: &mut dyn Write, results: &[Neighbor], excluded: &[Excl
     if results.is_empty() {
         writeln!(out, "  (no answer)")?;
     }
-    let width = results.iter().map(|result| escaped(&result.word).chars().count()).max().unwrap_or(0).max(4);
+    let width = results.iter().map(|result| columns(&escaped(&result.word))).max().unwrap_or(0).max(4);
     if !results.is_empty() {
         let score = if results[0].score.is_some() { "   score" } else { "" };
         writeln!(out, "  rank  {:width$}  cosine{score}", "word")?;
     }
     for (i, result) in results.iter().enumerate() {
         let score = result.score.map_or(String::new(), |score| format!("  {score:.4}"));
-        writeln!(out, "  {:>4}  {:width$}  {:.4}{score}", i + 1, escaped(&result.word), result.cosine)?;
+        writeln!(out, "  {:>4}  {}  {:.4}{score}", i + 1, padded(&result.word, width), result.cosine)?;
     }
     for word in excluded {
         let (name, cosine, rank) = (escaped(&word.word), word.cosine, word.rank);

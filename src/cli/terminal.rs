@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use serde_json::{Value, json};
 use wordgrove::{EpochReport, Error, Event, Progress, TrainingStatus};
 
-use super::output::escaped;
+use super::output::{decimal, escaped};
 
 /// Whether Ctrl-C was pressed, or the program asked to end, since this was first looked at.
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
@@ -53,11 +53,13 @@ impl Terminal {
     pub fn new(is_quiet: bool, log: Option<&Path>) -> Result<Terminal, Error> {
         LazyLock::force(&INTERRUPTED);
         let open = |path: &Path| File::create(path).map(|file| (path.to_path_buf(), file)).map_err(Error::io(path));
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        // Drawing over a line takes escape codes; whoever wants no colour wants none of those (faults D10).
+        let is_plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+            || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Ok(Terminal {
             state: Mutex::new(State { log: log.map(open).transpose()?, log_failed: None, line_is_open: false }),
             is_quiet,
-            draws: !is_quiet && !is_dumb && io::stderr().is_terminal(),
+            draws: !is_quiet && !is_plain && io::stderr().is_terminal(),
         })
     }
 
@@ -138,7 +140,7 @@ impl Progress for Terminal {
                 self.draw(&status_line(status));
                 self.log(&json!({
                     "event": "progress", "epoch": status.epoch, "epochs": status.epochs, "done": status.done,
-                    "tokens_per_second": status.tokens_per_second.round(), "learning_rate": status.learning_rate,
+                    "tokens_per_second": status.tokens_per_second.round(), "learning_rate": decimal(status.learning_rate),
                     "train_bits": status.train_bits, "held_out_bits": status.held_out_bits,
                     "eta_seconds": status.eta_seconds.round(),
                 }));

@@ -1,19 +1,23 @@
 //! `wordgrove train`: text files → a model folder.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::PossibleValue;
 use serde_json::{Map, Value, json};
 use wordgrove::files::parent;
 use wordgrove::text::{Corpus, Form, Normalizer};
 use wordgrove::tokens::{BpeConfig, IdStream, WordSplit, WordsConfig, encode_corpus, learn_bpe, learn_words};
 use wordgrove::vectors::{Model, ModelConfig};
-use wordgrove::{Architecture, HuffmanTree, Tokenizer, TrainConfig, Trained, train};
+use wordgrove::{Architecture, Error, HuffmanTree, Tokenizer, TrainConfig, Trained, train};
 
 use super::failure::{Failure, Outcome};
-use super::output::{grouped, print_json, size};
+use super::inputs::{spare, spare_model};
+use super::memory;
+use super::number::{bytes, share, whole};
+use super::output::{decimal, grouped, print_json};
 use super::terminal::Terminal;
+use super::tokenizer;
 
 /// What `train` is told.
 #[derive(Args)]
@@ -36,19 +40,23 @@ pub struct Arguments {
     #[arg(long, value_name = "KIND", default_value = "bpe", value_parser = ["bpe", "word"])]
     tokens: String,
     /// How many tokens to learn (bpe), 256 or more
-    #[arg(long, value_name = "N", default_value_t = 32_000)]
+    #[arg(long, value_name = "N", default_value_t = 32_000, allow_negative_numbers = true, value_parser = whole(256..=1usize << 30))]
     vocab_size: usize,
     /// Leave out words that occur less often (word)
-    #[arg(long, alias = "minCount", alias = "mincount", value_name = "N", default_value_t = 5)]
+    #[arg(long, alias = "minCount", alias = "mincount", value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = whole(0..=u64::MAX))]
     min_count: u64,
     /// Keep only the N most frequent words (word)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=usize::MAX))]
     max_vocab: Option<usize>,
     /// Where words end (word): at white space and around punctuation, or at white space only
     #[arg(long, value_name = "WHERE", default_value = "punctuation", value_parser = ["punctuation", "whitespace"])]
     split: String,
-    /// Use this tokenizer.json instead of learning one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["lowercase", "normalize", "max_vocab"])]
+    /// Use this tokenizer.json, or that of this model, instead of learning one
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["tokens", "vocab_size", "min_count", "max_vocab", "split", "lowercase", "normalize"]
+    )]
     tokenizer: Option<PathBuf>,
     /// Turn the text into lower case
     #[arg(long)]
@@ -57,20 +65,33 @@ pub struct Arguments {
     #[arg(long, value_name = "FORM", value_parser = ["nfc", "nfkc"])]
     normalize: Option<String>,
     /// How a token is predicted: from the mean of its context (cbow), or from each of its neighbours (skip-gram)
-    #[arg(long, alias = "model", value_name = "NAME", value_parser = PossibleValuesParser::new(["cbow", "skip-gram", "skipgram"]))]
+    /// [default: cbow]
+    #[arg(
+        long,
+        alias = "model",
+        value_name = "NAME",
+        value_parser = [PossibleValue::new("cbow"), PossibleValue::new("skip-gram").alias("skipgram")]
+    )]
     architecture: Option<String>,
     #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(0..=1), conflicts_with_all = ["architecture", "sg"])]
     cbow: Option<u8>,
     #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(0..=1), conflicts_with = "architecture")]
     sg: Option<u8>,
     /// Numbers in a vector, 1 to 16384, or auto (by the size of the vocabulary)
-    #[arg(long, alias = "size", alias = "vector-size", value_name = "N", default_value = "100")]
+    #[arg(
+        long,
+        alias = "size",
+        alias = "vector-size",
+        value_name = "N",
+        default_value = "100",
+        allow_negative_numbers = true
+    )]
     dim: String,
     /// The farthest that a context may be, in tokens, 1 to 1000
-    #[arg(long, alias = "ws", value_name = "N", default_value_t = 5)]
+    #[arg(long, alias = "ws", value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = whole(1..=1000usize))]
     window: usize,
     /// Passes over the text
-    #[arg(long, alias = "epoch", alias = "iter", value_name = "N", default_value_t = 5)]
+    #[arg(long, alias = "epoch", alias = "iter", value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = whole(1..=100_000u32))]
     epochs: u32,
     /// The learning rate at the start, above 0 and at most 10; it falls to a ten-thousandth of it [default: 0.05 for
     /// cbow, 0.025 for skip-gram]
@@ -87,16 +108,16 @@ pub struct Arguments {
     )]
     sample: f64,
     /// Worker threads, 1 to 1024 [default: all cores]. With one, the same seed gives the same bytes
-    #[arg(long, alias = "thread", alias = "workers", value_name = "N")]
+    #[arg(long, alias = "thread", alias = "workers", value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=1024usize))]
     threads: Option<usize>,
     /// Where all random choices come from
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole(0..=u64::MAX))]
     seed: u64,
     /// The share of the lines that is kept out of training to measure the loss on, up to 50%
     #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share, allow_negative_numbers = true)]
     hold_out: f64,
     /// Refuse to start when more memory than this would be needed, like 4G [default: what the machine has free]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = bytes)]
     memory_limit: Option<u64>,
     /// Write what happens to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
@@ -107,34 +128,23 @@ pub struct Arguments {
     /// Print nothing but warnings and errors
     #[arg(long, short)]
     quiet: bool,
-    #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(1..=1))]
-    hs: Option<u8>,
+    #[arg(long, hide = true, alias = "hs", value_name = "LOSS", value_parser = hierarchical_softmax)]
+    loss: Option<String>,
+    #[arg(long, hide = true, alias = "neg", value_name = "N", value_parser = no_negatives)]
+    negative: Option<u8>,
 }
 
-/// `0.1%` or `0.001`.
-fn share(text: &str) -> Result<f64, String> {
-    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
-    number
-        .trim()
-        .parse::<f64>()
-        .map(|number| number * unit)
-        .map_err(|_| "expected a share like 0.1% or 0.001".to_string())
-}
-
-/// `4G`, `500M` or a number of bytes.
-fn bytes(text: &str) -> Result<u64, String> {
-    let unit = match text.trim_end_matches(['b', 'B']).chars().last() {
-        Some('k' | 'K') => 1e3,
-        Some('m' | 'M') => 1e6,
-        Some('g' | 'G') => 1e9,
-        Some('t' | 'T') => 1e12,
-        _ => 1.0,
-    };
-    let number: Result<f64, _> = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse();
-    match number {
-        Ok(number) if number > 0.0 && number * unit < 1e18 => Ok((number * unit) as u64),
-        _ => Err("expected a size like 500M or 4G".to_string()),
+/// The only loss that is trained is the exact one of the Huffman tree; whoever asks for another is told.
+fn hierarchical_softmax(text: &str) -> Result<String, String> {
+    match text {
+        "hs" | "1" => Ok(text.to_string()),
+        _ => Err("wordgrove trains with hierarchical softmax only: leave this out".to_string()),
     }
+}
+
+/// No negative samples either.
+fn no_negatives(text: &str) -> Result<u8, String> {
+    hierarchical_softmax(if text == "0" { "hs" } else { text }).map(|_| 0)
 }
 
 impl Arguments {
@@ -195,10 +205,14 @@ impl Arguments {
 pub fn run(arguments: &Arguments) -> Outcome {
     let mut config = arguments.config()?;
     let (bpe, words) = arguments.check_tokens()?;
-    let given = arguments.tokenizer.as_deref().map(Tokenizer::read).transpose()?;
+    let given = arguments.tokenizer.as_deref().map(tokenizer::open).transpose()?;
     // What can be found out before the work begins is found out before the work begins.
-    Model::check_destination(&arguments.output, given.as_ref().map_or(256, Tokenizer::n_tokens), config.dim)?;
+    check_destination(arguments, given.as_ref().map_or(256, Tokenizer::n_tokens), config.dim)?;
     let texts: Vec<PathBuf> = arguments.texts.iter().chain(&arguments.inputs).cloned().collect();
+    if let Some(log) = &arguments.log {
+        spare(&texts, "--log", log)?;
+        spare_model(&arguments.output, "--log", log)?;
+    }
     let terminal = Terminal::new(arguments.quiet, arguments.log.as_deref())?;
     let corpus = Corpus::open_with(&texts, &terminal)?;
     let tokenizer = match given {
@@ -209,8 +223,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if arguments.dim == "auto" {
         config.dim = TrainConfig::auto_dim(tokenizer.n_tokens());
     }
-    Model::check_destination(&arguments.output, tokenizer.n_tokens(), config.dim)?;
-    check_memory(arguments.memory_limit, tokenizer.n_tokens(), &config)?;
+    check_destination(arguments, tokenizer.n_tokens(), config.dim)?;
+    memory::check(arguments.memory_limit, tokenizer.n_tokens(), config.dim)?;
     let stream = encode_corpus(&corpus, &tokenizer, &parent(&arguments.output), &terminal)?;
     terminal.say(&format!(
         "{} tokens in {} sentences; {} different ones in the {}; {} vectors of {} numbers, {}",
@@ -225,7 +239,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let tree = HuffmanTree::from_counts(stream.counts())?;
     let trained = train(&stream, &tree, &config, &terminal)?;
     save(arguments, &tokenizer, &stream, &config, &trained)?;
-    terminal.log(&json!({"event": "saved", "model": arguments.output}));
+    terminal.log(&json!({"event": "saved", "model": arguments.output.display().to_string()}));
     terminal.finish()?;
     terminal.say(&format!(
         "saved {}\ntry: wordgrove nearest {0} WORD\n     wordgrove analogy {0} father - man + woman",
@@ -235,6 +249,14 @@ pub fn run(arguments: &Arguments) -> Outcome {
         print_json(&summary(arguments, &tokenizer, &stream, &trained))?;
     }
     Ok(())
+}
+
+/// A destination that holds something else is a slip in the command, not bad data.
+fn check_destination(arguments: &Arguments, n_tokens: usize, dim: usize) -> Outcome {
+    Model::check_destination(&arguments.output, n_tokens, dim).map_err(|error| match error {
+        Error::Format { .. } => Failure::Usage(format!("--output: {error}")),
+        other => Failure::Library(other),
+    })
 }
 
 fn save(
@@ -269,7 +291,7 @@ fn settings(arguments: &Arguments, tokenizer: &Tokenizer, config: &TrainConfig) 
         "texts": arguments.texts.iter().chain(&arguments.inputs).map(|text| text.display().to_string()).collect::<Vec<_>>(),
         "lowercase": normalizer.lowercase, "normalize": form,
         "architecture": config.architecture.to_string(), "loss": "hs", "dim": config.dim, "window": config.window,
-        "epochs": config.epochs, "learning-rate": config.initial_learning_rate(), "sample": config.sample,
+        "epochs": config.epochs, "learning-rate": decimal(config.initial_learning_rate()), "sample": config.sample,
         "threads": config.workers, "seed": config.seed, "hold-out": config.hold_out,
     });
     match &arguments.tokenizer {
@@ -300,66 +322,6 @@ fn summary(arguments: &Arguments, tokenizer: &Tokenizer, stream: &IdStream, trai
         .collect();
     json!({
         "model": arguments.output.display().to_string(), "tokens": stream.n_ids(), "sentences": stream.n_sentences(),
-        "vocabulary": tokenizer.n_tokens(), "dim": trained.input.dim(), "epochs": epochs, "peak_rss_bytes": peak_rss_bytes(),
+        "vocabulary": tokenizer.n_tokens(), "dim": trained.input.dim(), "epochs": epochs, "peak_rss_bytes": memory::peak_rss_bytes(),
     })
-}
-
-/// Refuses before the start what would end in the middle.
-fn check_memory(limit: Option<u64>, n_tokens: usize, config: &TrainConfig) -> Outcome {
-    let row = config.dim.next_multiple_of(16) as u64 * 4;
-    let needed = row * 2 * n_tokens as u64;
-    let Some((limit, whose)) = limit.map(|limit| (limit, "--memory-limit")).or(available_bytes().map(|n| (n, "free")))
-    else {
-        return Ok(());
-    };
-    if needed <= limit {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!(
-        "{} vectors of {} numbers need about {}, {whose} is {}; try a smaller --dim or vocabulary",
-        grouped(n_tokens as u64),
-        config.dim,
-        size(needed),
-        size(limit)
-    )))
-}
-
-/// Memory that can be had without swapping, where the system tells.
-fn available_bytes() -> Option<u64> {
-    kilobytes("/proc/meminfo", "MemAvailable:")
-}
-
-/// The most memory that this process has held at once, where the system tells.
-pub fn peak_rss_bytes() -> Option<u64> {
-    kilobytes("/proc/self/status", "VmHWM:")
-}
-
-fn kilobytes(path: impl AsRef<Path>, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|n| n * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_and_sizes_are_read_as_people_write_them() {
-        assert_eq!(share("0.1%").unwrap(), 0.001);
-        assert_eq!(share("0.25").unwrap(), 0.25);
-        assert!(share("much").is_err());
-        assert_eq!(
-            (bytes("4G").unwrap(), bytes("500MB").unwrap(), bytes("77").unwrap()),
-            (4_000_000_000, 500_000_000, 77)
-        );
-        assert!(bytes("-4G").is_err() && bytes("G").is_err());
-    }
-
-    #[test]
-    fn this_process_has_used_some_memory() {
-        if cfg!(target_os = "linux") {
-            assert!(peak_rss_bytes().unwrap() > 100_000);
-        }
-    }
 }

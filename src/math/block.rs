@@ -33,14 +33,46 @@ pub(crate) enum Step {
     Measure,
 }
 
+/// Some rows of the outputs, each with a bit; a classifier's label is `1 - bit`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Classifiers<'a> {
+    pub(crate) nodes: &'a [u32],
+    pub(crate) bits: &'a [u8],
+}
+
+/// Some rows of the inputs: a window, from which one row, the center's, is left out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inputs<'a> {
+    window: &'a [u32],
+    center: usize,
+}
+
+impl<'a> Inputs<'a> {
+    /// All of `window` but the row at position `center`.
+    #[inline(always)]
+    pub(crate) fn around(window: &'a [u32], center: usize) -> Inputs<'a> {
+        assert!(center < window.len());
+        Inputs { window, center }
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(self) -> usize {
+        self.window.len() - 1
+    }
+
+    #[inline(always)]
+    fn row(self, i: usize) -> usize {
+        self.window[i + usize::from(i >= self.center)] as usize
+    }
+}
+
 /// One worker's view of both matrices, and its scratch.
 pub(crate) struct LogisticBlock<'a> {
     inputs: SharedMatrix<'a>,
     outputs: SharedMatrix<'a>,
     replica: Option<Replica<'a>>,
-    // The classifiers of the next steps, and per classifier 1 where the label is 0.
+    // The classifiers of the current steps.
     rows: Vec<*mut f32>,
-    flips: Vec<u8>,
     // G, classifier by classifier, and room for a whole vector behind the last.
     gains: Vec<f32>,
     // [stride] each: the hidden vector of CBOW, and the gradient that it gathers.
@@ -68,7 +100,6 @@ impl<'a> LogisticBlock<'a> {
             outputs,
             replica,
             rows: Vec::new(),
-            flips: Vec::new(),
             gains: Vec::new(),
             hidden: scratch.clone(),
             hidden_grad: scratch,
@@ -76,22 +107,23 @@ impl<'a> LogisticBlock<'a> {
         }
     }
 
-    /// Chooses the classifiers of the next steps: rows of `outputs`, whose label is `1 - bit`.
+    /// Looks up where the classifiers are.
     #[inline(always)]
-    pub(crate) fn set_path(&mut self, nodes: &[u32], bits: &[u8]) {
-        assert_eq!(nodes.len(), bits.len());
-        self.rows.clear();
+    fn find_rows(&mut self, classifiers: Classifiers<'_>) {
+        assert_eq!(classifiers.nodes.len(), classifiers.bits.len());
         let outputs = &self.outputs;
+        self.rows.clear();
         match &self.replica {
-            None => self.rows.extend(nodes.iter().map(|&node| outputs.row(node as usize))),
+            None => self.rows.extend(classifiers.nodes.iter().map(|&node| outputs.row(node as usize))),
             Some(replica) => {
                 let row = |&node: &u32| replica.row(node as usize).unwrap_or_else(|| outputs.row(node as usize));
-                self.rows.extend(nodes.iter().map(row));
+                self.rows.extend(classifiers.nodes.iter().map(row));
             }
         }
-        self.flips.clear();
-        self.flips.extend_from_slice(bits);
-        self.gains.resize(nodes.len() * MAX_INPUTS + 16, 0.0);
+        let n_gains = classifiers.nodes.len() * MAX_INPUTS + 16;
+        if self.gains.len() < n_gains {
+            self.gains.resize(n_gains, 0.0);
+        }
     }
 
     /// Asks for an input row that will be needed soon.
@@ -106,48 +138,67 @@ impl<'a> LogisticBlock<'a> {
         prefetch_row(m, self.outputs.row(row as usize), self.outputs.stride());
     }
 
-    /// One step of each of the input rows against the chosen classifiers, at most [`MAX_INPUTS`](Machine::MAX_INPUTS)
-    /// at a time, in batches as even as can be.
+    /// One step of each of the inputs against the classifiers, at most [`MAX_INPUTS`](Machine::MAX_INPUTS) at a time,
+    /// in batches as even as can be.
     #[inline(always)]
-    pub(crate) fn step_inputs<M: Machine>(&mut self, m: M, rows: &[u32], step: Step) {
-        let n_batches = rows.len().div_ceil(M::MAX_INPUTS);
-        let mut rest = rows;
+    pub(crate) fn step_inputs<M: Machine>(
+        &mut self,
+        m: M,
+        classifiers: Classifiers<'_>,
+        inputs: Inputs<'_>,
+        step: Step,
+    ) {
+        self.find_rows(classifiers);
+        let n_batches = inputs.len().div_ceil(M::MAX_INPUTS);
+        let mut first = 0;
         for batch in 0..n_batches {
-            let (now, later) = rest.split_at(rest.len().div_ceil(n_batches - batch));
-            let at = |i: usize| self.inputs.row(now[i] as usize);
+            let n = (inputs.len() - first).div_ceil(n_batches - batch);
+            let at = |i: usize| self.inputs.row(inputs.row(first + i));
+            let bits = classifiers.bits;
             // SAFETY: `at` gives rows of `inputs`, `self.rows` holds rows of `outputs`, both with the same stride.
             unsafe {
-                match now.len() {
-                    1 => self.step(m, [at(0)], [at(0)], step),
-                    2 => self.step(m, [at(0), at(1)], [at(0), at(1)], step),
-                    3 => self.step(m, [at(0), at(1), at(2)], [at(0), at(1), at(2)], step),
-                    4 => self.step(m, [at(0), at(1), at(2), at(3)], [at(0), at(1), at(2), at(3)], step),
+                match n {
+                    1 => self.step(m, [at(0)], [at(0)], bits, step),
+                    2 => self.step(m, [at(0), at(1)], [at(0), at(1)], bits, step),
+                    3 => self.step(m, [at(0), at(1), at(2)], [at(0), at(1), at(2)], bits, step),
+                    4 => {
+                        let inputs = [at(0), at(1), at(2), at(3)];
+                        self.step(m, inputs, inputs, bits, step);
+                    }
                     5 => {
                         let inputs = [at(0), at(1), at(2), at(3), at(4)];
-                        self.step(m, inputs, inputs, step);
+                        self.step(m, inputs, inputs, bits, step);
                     }
                     _ => {
                         let inputs = [at(0), at(1), at(2), at(3), at(4), at(5)];
-                        self.step(m, inputs, inputs, step);
+                        self.step(m, inputs, inputs, bits, step);
                     }
                 }
             }
-            rest = later;
+            first += n;
         }
     }
 
-    /// One step of the mean of the input rows against the chosen classifiers; each row then receives `share` times the
-    /// gradient of the mean.
+    /// One step of the mean of the inputs against the classifiers; each input then receives `share` times the gradient
+    /// of the mean.
     #[inline(always)]
-    pub(crate) fn step_mean<M: Machine>(&mut self, m: M, rows: &[u32], share: f32, step: Step) {
+    pub(crate) fn step_mean<M: Machine>(
+        &mut self,
+        m: M,
+        classifiers: Classifiers<'_>,
+        inputs: Inputs<'_>,
+        share: f32,
+        step: Step,
+    ) {
+        self.find_rows(classifiers);
         let (hidden, grad) = (self.hidden.as_mut_ptr().cast::<f32>(), self.hidden_grad.as_mut_ptr().cast::<f32>());
         let stride = self.inputs.stride();
-        let scale = m.splat(1.0 / rows.len() as f32);
+        let scale = m.splat(1.0 / inputs.len() as f32);
         for at in (0..stride).step_by(M::LANES) {
             let mut sum = m.splat(0.0);
-            for &row in rows {
+            for i in 0..inputs.len() {
                 // SAFETY: within a row of `inputs`.
-                sum = m.add(sum, unsafe { m.load_shared(self.inputs.row(row as usize).add(at)) });
+                sum = m.add(sum, unsafe { m.load_shared(self.inputs.row(inputs.row(i)).add(at)) });
             }
             // SAFETY: both scratch rows have `stride` numbers and belong to this worker.
             unsafe {
@@ -156,16 +207,16 @@ impl<'a> LogisticBlock<'a> {
             }
         }
         // SAFETY: scratch rows are as long and as aligned as rows of the matrices.
-        unsafe { self.step(m, [hidden], [grad], step) };
+        unsafe { self.step(m, [hidden], [grad], classifiers.bits, step) };
         if step != Step::Measure {
             let share = m.splat(share);
             for at in (0..stride).step_by(M::LANES) {
                 // SAFETY: as above.
                 let delta = m.mul(share, unsafe { m.load(grad.add(at)) });
-                for &row in rows {
+                for i in 0..inputs.len() {
                     // SAFETY: within a row of `inputs`.
                     unsafe {
-                        let to = self.inputs.row(row as usize).add(at);
+                        let to = self.inputs.row(inputs.row(i)).add(at);
                         m.store_shared(to, m.add(m.load_shared(to), delta));
                     }
                 }
@@ -196,17 +247,18 @@ impl<'a> LogisticBlock<'a> {
         m: M,
         inputs: [*mut f32; C],
         targets: [*mut f32; C],
+        bits: &[u8],
         step: Step,
     ) {
         let stride = self.inputs.stride();
         let rate = if let Step::Learn(rate) = step { rate } else { 0.0 };
         let group = (M::LANES / C).min(MAX_GROUP);
-        let (rows, flips, gains) = (&self.rows, &self.flips, &mut self.gains);
+        let (rows, gains) = (&self.rows, &mut self.gains);
         let mut loss = self.loss.lanes(m);
         let mut first = 0;
         while first < rows.len() {
             let n = group.min(rows.len() - first);
-            let (rows, flips) = (&rows[first..first + n], &flips[first..first + n]);
+            let (rows, flips) = (&rows[first..first + n], &bits[first..first + n]);
             let gains = &mut gains[first * C..];
             // SAFETY: the caller's contract; the group's size is the length of both slices.
             let w = unsafe {
@@ -376,11 +428,13 @@ mod tests {
         #[inline(always)]
         fn run<M: Machine>(self, m: M) -> f64 {
             let mut block = LogisticBlock::new(SharedMatrix::new(self.inputs), SharedMatrix::new(self.outputs), None);
-            block.set_path(self.nodes, self.bits);
+            let classifiers = Classifiers { nodes: self.nodes, bits: self.bits };
+            // A row that is left out, in front.
+            let window: Vec<u32> = [&[8], self.rows].concat();
             if self.mean {
-                block.step_mean(m, self.rows, 1.0, self.step);
+                block.step_mean(m, classifiers, Inputs::around(&window, 0), 1.0, self.step);
             } else {
-                block.step_inputs(m, self.rows, self.step);
+                block.step_inputs(m, classifiers, Inputs::around(&window, 0), self.step);
             }
             block.take_loss()
         }

@@ -24,7 +24,7 @@ mod rows;
 mod shared;
 mod zeroed;
 
-pub(crate) use block::{LogisticBlock, Step};
+pub(crate) use block::{Classifiers, Inputs, LogisticBlock, Step};
 pub(crate) use byte_masks::{ByteClassifier, ByteMasks};
 pub use direction::{is_direction, norm, unit};
 pub use machine::cpu;

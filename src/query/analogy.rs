@@ -149,6 +149,7 @@ pub fn analogy(
         sum.iter_mut().zip(unit).for_each(|(sum, x)| *sum += sign * x);
     }
     let cosines = cosines(embeddings, &sum);
+    let candidates = candidates.of_question(&sum);
     let rows: Vec<usize> = found.iter().flat_map(|found| found.rows.iter().copied()).collect();
     let (results, excluded) = match method {
         Method::Add => rank(embeddings, Ranking::by_cosine(&cosines), &rows, candidates),

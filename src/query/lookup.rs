@@ -99,12 +99,14 @@ fn unknown(embeddings: &Embeddings, word: &str) -> Error {
     let mut advice = String::new();
     let near = near_spellings(embeddings, word);
     if !near.is_empty() {
-        advice.push_str(&format!("; did you mean {}?", near.join(", ")));
+        advice.push_str(&format!(" (did you mean {}?)", near.join(", ")));
     }
     if embeddings.tokenizer().is_some() {
         advice.push_str(
             "; it was too rare in the text, or not in it: train with a lower --min-count, or with --tokens bpe",
         );
+    } else if near.is_empty() {
+        advice.push_str("; check its spelling, and how words are spelled in the file");
     }
     Error::UnknownWord { word: word.to_string(), advice }
 }

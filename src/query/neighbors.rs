@@ -38,6 +38,14 @@ impl Default for Candidates {
     }
 }
 
+impl Candidates {
+    /// The same for a question with this vector, `[dim]`: none where it is zero, because all words are equally near to
+    /// what has no direction.
+    pub(crate) fn of_question(self, vector: &[f32]) -> Candidates {
+        if math::is_direction(math::norm(vector)) { self } else { Candidates { k: 0, ..self } }
+    }
+}
+
 /// What happens to the words of the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryWords {
@@ -96,7 +104,7 @@ pub struct Nearest {
 pub fn nearest(embeddings: &Embeddings, word: &str, candidates: Candidates) -> Result<Nearest> {
     let Found { word: query, vector, rows, how } = lookup(embeddings, word)?;
     let cosines = cosines(embeddings, &vector);
-    let (results, excluded) = rank(embeddings, Ranking::by_cosine(&cosines), &rows, candidates);
+    let (results, excluded) = rank(embeddings, Ranking::by_cosine(&cosines), &rows, candidates.of_question(&vector));
     Ok(Nearest { query, how, results, excluded })
 }
 
@@ -106,7 +114,7 @@ pub fn nearest(embeddings: &Embeddings, word: &str, candidates: Candidates) -> R
 /// If the vector has another number of numbers than the rows.
 pub fn nearest_to(embeddings: &Embeddings, vector: &[f32], candidates: Candidates) -> Vec<Neighbor> {
     let cosines = cosines(embeddings, vector);
-    rank(embeddings, Ranking::by_cosine(&cosines), &[], candidates).0
+    rank(embeddings, Ranking::by_cosine(&cosines), &[], candidates.of_question(vector)).0
 }
 
 /// The cosine of each row to a vector, `[n_rows]`; 0 where one of the two has no direction.

@@ -79,7 +79,7 @@ impl Source {
             None => Box::new(input),
         };
         let temporary = std::env::temp_dir();
-        let spool = tempfile::tempfile().map_err(Error::io(&temporary))?;
+        let spool = tempfile::tempfile().map_err(no_spool(&temporary))?;
         let mut writer = BufWriter::with_capacity(1 << 18, &spool);
         let mut buffer = vec![0; 1 << 18];
         let mut inner_head = Vec::new();
@@ -98,10 +98,10 @@ impl Source {
                 inner_head.extend_from_slice(&buffer[..n.min(HEAD - inner_head.len())]);
                 refuse_compressed_twice(&inner_head, path)?;
             }
-            writer.write_all(&buffer[..n]).map_err(Error::io(&temporary))?;
+            writer.write_all(&buffer[..n]).map_err(no_spool(&temporary))?;
             reporter.report(meter.position.load(Ordering::Relaxed));
         }
-        writer.flush().map_err(Error::io(&temporary))?;
+        writer.flush().map_err(no_spool(&temporary))?;
         drop(writer);
         Ok(Source::held(path, FileBytes::map(&spool, &temporary)?))
     }
@@ -213,6 +213,15 @@ impl CompressedText {
     /// How many compressed bytes have been read.
     pub fn position(&self) -> u64 {
         self.meter.position.load(Ordering::Relaxed)
+    }
+}
+
+/// The error that `folder` cannot hold what comes through a pipe.
+fn no_spool(folder: &Path) -> impl Fn(io::Error) -> Error {
+    move |error| {
+        let kind = error.kind();
+        let advice = format!("cannot hold a copy of standard input ({kind}): set TMPDIR to a folder with room");
+        Error::Io { path: folder.to_path_buf(), source: io::Error::new(kind, advice) }
     }
 }
 

@@ -7,6 +7,7 @@ mod encode_corpus;
 mod gpt2_files;
 mod id_stream;
 mod names;
+mod open;
 mod pretokenize;
 mod spelling;
 mod stream;

@@ -6,7 +6,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 use crate::huffman::{HuffmanTree, TreePath};
-use crate::math::Machine;
+use crate::math::{Classifiers, Inputs, Machine};
 use crate::tokens::TokenId;
 use crate::training::subsample::Subsample;
 
@@ -63,15 +63,30 @@ impl<'a> Sentence<'a> {
         &self.ids
     }
 
+    /// How many tokens stayed.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The path of the token at `position`, after [`find_paths`](Self::find_paths).
     #[inline(always)]
-    pub(crate) fn path(&self, position: usize) -> Option<TreePath<'a>> {
-        self.paths.get(position).copied()
+    pub(crate) fn path(&self, position: usize) -> Classifiers<'a> {
+        let TreePath { nodes, bits } = self.paths[position];
+        Classifiers { nodes, bits }
+    }
+
+    /// The tokens that the center at `center` sees.
+    #[inline(always)]
+    pub(crate) fn contexts(&self, center: usize) -> Inputs<'_> {
+        let window = self.window(center);
+        let position = center - window.start;
+        Inputs::around(&self.ids[window], position)
     }
 
     /// The positions that the center at `center` sees, itself among them.
     #[inline(always)]
-    pub(crate) fn window(&self, center: usize) -> Range<usize> {
+    fn window(&self, center: usize) -> Range<usize> {
         let radius = self.radii[center] as usize;
         center.saturating_sub(radius)..(center + radius + 1).min(self.ids.len())
     }

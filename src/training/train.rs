@@ -225,11 +225,11 @@ impl Epoch<'_> {
 
     #[inline(always)]
     fn sweep<'a, M: Machine>(&'a self, m: M, worker: &mut Worker<'a>, step: Step) -> u64 {
-        let Worker { block, sentence, contexts, .. } = worker;
+        let Worker { block, sentence, .. } = worker;
         sentence.find_paths(m, self.tree);
         match self.config.architecture {
-            Architecture::SkipGram => skip_gram::sweep(m, block, sentence, contexts, step),
-            Architecture::Cbow => cbow::sweep(m, block, sentence, contexts, step),
+            Architecture::SkipGram => skip_gram::sweep(m, block, sentence, step),
+            Architecture::Cbow => cbow::sweep(m, block, sentence, step),
         }
     }
 
@@ -256,7 +256,6 @@ struct Worker<'a> {
     block: LogisticBlock<'a>,
     ids: Vec<TokenId>,
     sentence: Sentence<'a>,
-    contexts: Vec<u32>,
 }
 
 impl<'a> Worker<'a> {
@@ -267,7 +266,6 @@ impl<'a> Worker<'a> {
             block: LogisticBlock::new(epoch.input, epoch.output, replica),
             ids: Vec::new(),
             sentence: Sentence::default(),
-            contexts: Vec::new(),
         }
     }
 }

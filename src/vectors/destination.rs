@@ -118,7 +118,7 @@ fn resolve(path: &Path) -> Result<PathBuf> {
                 Ok(folder) => Err(Error::format(path, format!("{} is not a folder", folder.display()))),
                 // Not made for the user: a folder that isn't there is a slip of the pen more often than a wish.
                 Err(_) => {
-                    Err(Error::format(path, format!("the folder {} does not exist: make it first", folder.display())))
+                    Err(Error::format(path, format!("the folder '{}' does not exist: make it first", folder.display())))
                 }
             }
         }

@@ -98,6 +98,9 @@ impl Model {
         if !path.exists() {
             return Err(missing(path));
         }
+        if !path.is_dir() {
+            return Err(Error::format(path, "is a file, expected a model folder"));
+        }
         if !path.join(TENSORS).exists() {
             return Err(Error::format(path, format!("is a folder without {TENSORS}: not a model")));
         }

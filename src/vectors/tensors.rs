@@ -25,7 +25,9 @@ pub(crate) struct Contents {
 /// Reads what [`write_tensors`] wrote, or whoever else has a tensor `embeddings` of as many rows as there are tokens.
 pub(crate) fn read_tensors(bytes: &FileBytes, n_tokens: usize) -> Result<Contents, String> {
     // The crate checks the length of the header and that tensors fill the file without gaps or overlap.
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| {
+        format!("is no whole safetensors file: {error}; was it cut short? copy it again, or train anew")
+    })?;
     let place = |data: &[u8]| -> Range<usize> {
         let start = data.as_ptr() as usize - bytes.as_ptr() as usize;
         start..start + data.len()

@@ -97,8 +97,8 @@ fn walk<const WIDTH: usize>(bytes: &[u8], header: Header) -> Option<()> {
 
 /// Writes vectors in word2vec's binary form, with the line end after each vector that word2vec writes.
 ///
-/// Rows, names and errors are those of [`write_word2vec_text`](crate::vectors::write_word2vec_text).
-pub fn write_word2vec_binary(embeddings: &Embeddings, path: &Path) -> Result<()> {
+/// Rows, names, result and errors are those of [`write_word2vec_text`](crate::vectors::write_word2vec_text).
+pub fn write_word2vec_binary(embeddings: &Embeddings, path: &Path) -> Result<usize> {
     let rows = rows_to_write(embeddings, path)?;
     replace_file(path, |out| {
         writeln!(out, "{} {}", rows.len(), embeddings.dim())?;
@@ -111,5 +111,6 @@ pub fn write_word2vec_binary(embeddings: &Embeddings, path: &Path) -> Result<()>
             out.write_u8(b'\n')?;
         }
         Ok(())
-    })
+    })?;
+    Ok(rows.len())
 }

@@ -197,11 +197,12 @@ fn sampled_dim(body: &[u8]) -> Result<usize, String> {
 ///
 /// Rows stand by falling count, special tokens are left out, and a token of a byte-level BPE is written in the spelling
 /// of `tokenizer.json` (`Ġmother`). Numbers are as short as can be and read back bit for bit.
+/// Returns how many rows were written.
 ///
 /// # Errors
 /// [`Error::Format`](crate::Error::Format) when a word holds a space or a line end, which the format cannot carry, or
 /// a number is NaN or infinite.
-pub fn write_word2vec_text(embeddings: &Embeddings, path: &Path) -> Result<()> {
+pub fn write_word2vec_text(embeddings: &Embeddings, path: &Path) -> Result<usize> {
     let rows = rows_to_write(embeddings, path)?;
     replace_file(path, |out| {
         writeln!(out, "{} {}", rows.len(), embeddings.dim())?;
@@ -211,7 +212,8 @@ pub fn write_word2vec_text(embeddings: &Embeddings, path: &Path) -> Result<()> {
             lines.iter().try_for_each(|lines| out.write_all(lines))?;
         }
         Ok(())
-    })
+    })?;
+    Ok(rows.len())
 }
 
 /// Rows that one worker formats at a time, and that are in memory as text at once.

@@ -24,7 +24,6 @@ pub(super) use write::write;
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::{Duration, Instant};
 
     use super::write::quoted;
     use crate::progress::Silent;
@@ -43,13 +42,9 @@ mod tests {
         learn_bpe(&Corpus::from_text(text), &config, &Silent).unwrap()
     }
 
-    /// Refused in less than a second, with a message.
+    /// Refused with a message.
     fn refused(json: &str) -> String {
-        let start = Instant::now();
         let error = Tokenizer::from_json(json.as_bytes(), Path::new("t.json")).unwrap_err().to_string();
-        // Less than a second where it counts, which is not in an unoptimised build on a busy machine.
-        let limit = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 1 });
-        assert!(start.elapsed() < limit, "{:?} for {error}", start.elapsed());
         assert!(error.starts_with("t.json: "), "{error}");
         error
     }

@@ -1,0 +1,102 @@
+//! `wordgrove tokenizer info`: what a tokenizer is, and how it fares on a text.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+use wordgrove::text::Corpus;
+use wordgrove::tokens::{Pattern, Survey, survey};
+use wordgrove::{TokenId, Tokenizer};
+
+use super::pattern;
+use crate::cli::failure::Outcome;
+use crate::cli::output::{escaped, grouped, out, print_json};
+use crate::cli::terminal::Terminal;
+
+/// How many of the longest tokens are shown.
+const LONGEST: usize = 10;
+
+/// What `tokenizer info` is told.
+#[derive(Args)]
+pub struct Arguments {
+    /// A tokenizer.json, a .tiktoken file, a model folder, or a folder with vocab.json and merges.txt
+    #[arg(value_name = "TOKENIZER")]
+    tokenizer: PathBuf,
+    /// Text to try it on
+    #[arg(value_name = "TEXT")]
+    texts: Vec<PathBuf>,
+    /// How a .tiktoken file cuts text: gpt2, cl100k, o200k or a regular expression
+    #[arg(long, value_name = "PATTERN", default_value = "cl100k", value_parser = pattern)]
+    pattern: Pattern,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Outcome {
+    let tokenizer = Tokenizer::open(&arguments.tokenizer, arguments.pattern.clone())?;
+    let (special, mut longest): (Vec<TokenId>, Vec<TokenId>) =
+        (0..tokenizer.n_tokens() as u32).map(TokenId).partition(|&id| tokenizer.is_special(id));
+    longest.sort_by_key(|&id| (std::cmp::Reverse(tokenizer.bytes(id).len()), id));
+    longest.truncate(LONGEST);
+    let survey = surveyed(&[&tokenizer], &arguments.texts)?.and_then(|surveys| surveys.into_iter().next());
+    let kind = if tokenizer.is_words() { "whole words" } else { "byte-level BPE" };
+    if arguments.json {
+        let longest: Vec<String> = longest.iter().map(|&id| tokenizer.spelling(id)).collect();
+        print_json(&json!({
+            "kind": kind, "tokens": tokenizer.n_tokens(), "special": special.len(),
+            "lowercase": tokenizer.normalizer().lowercase, "longest": longest, "text": survey.as_ref().map(as_json),
+        }))?;
+        return Ok(());
+    }
+    let mut out = out();
+    let (n_tokens, n_special) = (grouped(tokenizer.n_tokens() as u64), grouped(special.len() as u64));
+    writeln!(out, "{}: {kind}", escaped(&arguments.tokenizer.display().to_string()))?;
+    writeln!(out, "  tokens            {n_tokens}, {n_special} of them special")?;
+    if !tokenizer.normalizer().is_identity() {
+        let becomes = if tokenizer.normalizer().lowercase { "lower case" } else { "normalised" };
+        writeln!(out, "  text becomes      {becomes}")?;
+    }
+    writeln!(out, "  longest tokens")?;
+    for &id in &longest {
+        let spelling = tokenizer.spelling(id);
+        writeln!(out, "    {:>8}  {:>3} bytes  {}", id.0, tokenizer.bytes(id).len(), escaped(&spelling))?;
+    }
+    if let Some(survey) = survey {
+        print(&mut out, &survey)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// What each tokenizer makes of the texts; `None` without texts.
+pub fn surveyed(tokenizers: &[&Tokenizer], texts: &[impl AsRef<Path>]) -> Outcome<Option<Vec<Survey>>> {
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    let terminal = Terminal::new(false, None)?;
+    let texts: Vec<PathBuf> = texts.iter().map(|text| text.as_ref().to_path_buf()).collect();
+    let corpus = Corpus::open_with(&texts, &terminal)?;
+    let surveys = tokenizers.iter().map(|tokenizer| survey(&corpus, tokenizer, &terminal));
+    Ok(Some(surveys.collect::<Result<_, _>>()?))
+}
+
+/// A survey as it is printed in JSON.
+pub fn as_json(survey: &Survey) -> Value {
+    json!({
+        "bytes": survey.n_bytes, "characters": survey.n_characters, "words": survey.n_words, "tokens": survey.n_ids,
+        "used": survey.n_used(), "tokens_per_word": survey.tokens_per_word(), "bytes_per_token": survey.bytes_per_token(),
+        "characters_per_token": survey.characters_per_token(),
+    })
+}
+
+/// A survey for people.
+pub fn print(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
+    let number = |number: Option<f64>| number.map_or("–".to_string(), |number| format!("{number:.3}"));
+    let (words, tokens) = (grouped(survey.n_words), grouped(survey.n_ids));
+    writeln!(out, "  on the text       {} bytes, {words} words, {tokens} tokens", grouped(survey.n_bytes))?;
+    writeln!(out, "  different tokens  {}", grouped(survey.n_used() as u64))?;
+    writeln!(out, "  tokens per word   {}", number(survey.tokens_per_word()))?;
+    writeln!(out, "  bytes per token   {}", number(survey.bytes_per_token()))?;
+    writeln!(out, "  characters        {} per token", number(survey.characters_per_token()))
+}

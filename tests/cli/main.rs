@@ -1,0 +1,13 @@
+//! The program, as people and scripts use it: what it prints, how it ends, and that nothing on disk is lost.
+//!
+//! The ids behind tests, like A1, name the faults that they are about: A texts, B files of vectors, C disks and crashes,
+//! D the command line.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod faults;
+mod files;
+mod queries;
+mod training;
+mod usage;
