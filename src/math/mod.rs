@@ -22,6 +22,7 @@ mod product;
 mod replica;
 mod rows;
 mod shared;
+mod zeroed;
 
 pub(crate) use block::{Classifiers, Inputs, LogisticBlock, Step};
 pub(crate) use byte_masks::{ByteClassifier, ByteMasks};
@@ -34,3 +35,4 @@ pub use product::row_products;
 pub(crate) use replica::Replica;
 pub use rows::{dot, row_dots};
 pub(crate) use shared::SharedMatrix;
+pub(crate) use zeroed::Zeroed;

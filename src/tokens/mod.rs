@@ -9,6 +9,7 @@ mod id_stream;
 mod names;
 mod open;
 mod pretokenize;
+mod spelling;
 mod stream;
 mod survey;
 mod tiktoken;

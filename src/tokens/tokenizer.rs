@@ -5,15 +5,18 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
 use crate::files::FileBytes;
 use crate::text::Normalizer;
 use crate::tokens::added::{SpecialTokens, Stretch};
 use crate::tokens::bpe::Bpe;
 use crate::tokens::names::Names;
+use crate::tokens::spelling::{escape, unescape};
 use crate::tokens::token_table::TokenTable;
 use crate::tokens::words::{WordSplit, Words, unknown_spelling};
-use crate::tokens::{TokenId, byte_alphabet, tokenizer_json};
+use crate::tokens::{Pattern, TokenId, byte_alphabet, tokenizer_json};
 
 /// A byte-level BPE, or whole words.
 ///
@@ -142,6 +145,31 @@ impl Tokenizer {
         self.normalizer
     }
 
+    /// How a BPE cuts text into pieces; `None` for whole words.
+    pub fn pattern(&self) -> Option<&Pattern> {
+        match &self.model {
+            Model::Bpe(bpe) => Some(&bpe.pattern),
+            Model::Words(_) => None,
+        }
+    }
+
+    /// How many merges a BPE has; 0 for whole words.
+    pub fn n_merges(&self) -> usize {
+        match &self.model {
+            Model::Bpe(bpe) => bpe.merger.pairs.merges().len(),
+            Model::Words(_) => 0,
+        }
+    }
+
+    /// The longest tokens that stand for text, at most `n`; equal lengths by id.
+    pub fn longest(&self, n: usize) -> Vec<TokenId> {
+        let mut ids: Vec<TokenId> =
+            (0..self.n_tokens() as u32).map(TokenId).filter(|&id| !self.is_special(id)).collect();
+        ids.sort_by_key(|&id| std::cmp::Reverse(self.bytes(id).len()));
+        ids.truncate(n);
+        ids
+    }
+
     /// How many tokens: ids are `0..n_tokens`.
     pub fn n_tokens(&self) -> usize {
         self.tokens().len()
@@ -155,7 +183,8 @@ impl Tokenizer {
 
     /// The ids of a text in which special tokens are text or not.
     pub fn encode_with(&self, text: &[u8], special: SpecialTokens) -> Vec<TokenId> {
-        let mut ids = Vec::new();
+        // Four bytes are a token, about.
+        let mut ids = Vec::with_capacity(text.len() / 4 + 8);
         match &self.model {
             Model::Bpe(bpe) => self.for_each_stretch(bpe, text, special, |stretch, text| match stretch {
                 Stretch::Token(id, _) => ids.push(id),
@@ -166,6 +195,11 @@ impl Tokenizer {
             }
         }
         ids
+    }
+
+    /// The ids of many texts, on all threads; in the order of the texts.
+    pub fn encode_batch<T: AsRef<[u8]> + Sync>(&self, texts: &[T], special: SpecialTokens) -> Vec<Vec<TokenId>> {
+        texts.par_iter().map(|text| self.encode_with(text.as_ref(), special)).collect()
     }
 
     /// The ids of a text and where each token stands.
@@ -372,53 +406,6 @@ impl Tokenizer {
     }
 }
 
-/// A word with white space and bad bytes as `\x20`. A backslash that would read as such an escape is one itself, so that
-/// [`unescape`] gives the word back.
-fn escape(word: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut spelling = String::with_capacity(word.len());
-    let hex = |spelling: &mut String, byte: u8| write!(spelling, "\\x{byte:02X}").expect("a String takes all");
-    for chunk in word.utf8_chunks() {
-        let text = chunk.valid();
-        for (at, character) in text.char_indices() {
-            if character.is_whitespace() || (character == '\\' && hex_escape(&text.as_bytes()[at..]).is_some()) {
-                character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| hex(&mut spelling, byte));
-            } else {
-                spelling.push(character);
-            }
-        }
-        chunk.invalid().iter().for_each(|&byte| hex(&mut spelling, byte));
-    }
-    spelling
-}
-
-/// The bytes of a spelling; `None` if it is as [`escape`] would never write it.
-fn unescape(spelling: &str) -> Option<Vec<u8>> {
-    let mut word = Vec::with_capacity(spelling.len());
-    let mut rest = spelling.as_bytes();
-    while let [first, ..] = *rest {
-        let (byte, len) = hex_escape(rest).map_or((first, 1), |byte| (byte, 4));
-        word.push(byte);
-        rest = &rest[len..];
-    }
-    (escape(&word) == spelling).then_some(word)
-}
-
-/// The byte of the `\x20` that `text` begins with.
-fn hex_escape(text: &[u8]) -> Option<u8> {
-    match text {
-        [b'\\', b'x', high, low, ..] => {
-            let digit = |byte: u8| match byte {
-                b'0'..=b'9' => Some(byte - b'0'),
-                b'A'..=b'F' => Some(byte - b'A' + 10),
-                _ => None,
-            };
-            Some(digit(*high)? << 4 | digit(*low)?)
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -441,15 +428,6 @@ mod tests {
         fn decoding_gives_any_bytes_back(text in prop::collection::vec(any::<u8>(), 0..400)) {
             let tokenizer = small_bpe();
             prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text)).unwrap(), text);
-        }
-
-        #[test]
-        fn escaped_words_come_back(word in prop::collection::vec(prop_oneof![
-            Just(b'\\'), Just(b'x'), Just(b'2'), Just(b'0'), Just(b' '), Just(0xC3), Just(0xA4), Just(0xE3), Just(0x80)
-        ], 0..12)) {
-            let spelling = escape(&word);
-            prop_assert!(!spelling.contains(char::is_whitespace));
-            prop_assert_eq!(unescape(&spelling), Some(word));
         }
     }
 
@@ -490,6 +468,25 @@ mod tests {
         assert_eq!(tokenizer.encode(b"new jersey york"), [TokenId(1), TokenId(3)]);
         let twice = Tokenizer::from_words(vec![b"a".to_vec(), b"b".to_vec(), b"a".to_vec()]).unwrap_err();
         assert_eq!(twice.to_string(), "words: row 2 repeats the word of row 0, 'a'");
+    }
+
+    #[test]
+    fn the_longest_tokens_come_first() {
+        let words = ["new", "york", "a", "city"].map(|word| word.as_bytes().to_vec());
+        let tokenizer = Tokenizer::from_words(words.to_vec()).unwrap();
+        assert_eq!(tokenizer.longest(3), [TokenId(1), TokenId(3), TokenId(0)]);
+        assert_eq!((tokenizer.pattern(), tokenizer.n_merges()), (None, 0));
+        let bpe = small_bpe();
+        assert_eq!((bpe.pattern(), bpe.n_merges()), (Some(&Pattern::Gpt2), bpe.n_tokens() - 256));
+    }
+
+    #[test]
+    fn a_batch_is_encoded_text_by_text() {
+        let tokenizer = small_bpe();
+        let texts: Vec<String> = (0..100).map(|i| format!("the {i} kings; 中文{i}")).collect();
+        let batch = tokenizer.encode_batch(&texts, SpecialTokens::AsText);
+        assert!(batch.iter().zip(&texts).all(|(ids, text)| *ids == tokenizer.encode(text.as_bytes())));
+        assert_eq!(batch.len(), 100);
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Seconds and megabytes per second of the tokenizer, stage by stage, in CPU seconds over all threads.
 //!
 //! `cargo bench --bench tokens -- TEXT [VOCAB_SIZE] [TOKENIZER_OUT]`; set RAYON_NUM_THREADS=1 for one thread.
-//! `tokens_peers.py` beside this file runs it and the tools of other people side by side.
+//! `-- --hostile TOKENIZER` encodes long runs without a space instead, and prints how the time grows with the length: 1 is
+//! in proportion. `tokens_peers.py` beside this file runs it and the tools of other people side by side.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use wordgrove::text::Corpus;
 use wordgrove::tokens::{BpeConfig, encode_corpus, learn_bpe};
-use wordgrove::{Silent, TokenId};
+use wordgrove::{Silent, TokenId, Tokenizer};
 
 /// A document, as a server or a data loader would hand them over.
 const DOCUMENT: usize = 8192;
@@ -19,6 +20,9 @@ fn main() -> wordgrove::Result<()> {
         eprintln!("usage: cargo bench --bench tokens -- TEXT [VOCAB_SIZE] [TOKENIZER_OUT]");
         return Ok(());
     };
+    if text == "--hostile" {
+        return hostile(Path::new(&arguments.next().unwrap_or_else(|| "tokenizer.json".into())));
+    }
     let mut config = BpeConfig::default();
     if let Some(vocab_size) = arguments.next() {
         config.vocab_size = vocab_size.parse().expect("VOCAB_SIZE is a number");
@@ -60,6 +64,47 @@ fn main() -> wordgrove::Result<()> {
     let n_bytes: usize = encoded.iter().map(|ids| tokenizer.decode(ids).map_or(0, |text| text.len())).sum();
     report("decode documents on one thread", clock);
     assert_eq!(n_bytes, bytes.len(), "decoding gives the text back");
+    Ok(())
+}
+
+/// Texts on which tokenizers have been known to hang or to overflow their stack, each at three lengths.
+fn hostile(tokenizer: &Path) -> wordgrove::Result<()> {
+    let tokenizer = Tokenizer::read(tokenizer)?;
+    let mut state = 1u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut drawn = |alphabet: &str| -> String {
+        let characters: Vec<char> = alphabet.chars().collect();
+        (0..MOST / 4).map(|_| characters[random(characters.len())]).collect()
+    };
+    const MOST: usize = 4 << 20;
+    let mut shapes: Vec<(String, String)> =
+        ["a", "^", " ", "\n", "'", "中", "\u{3000}", "\0", "ab", "x9", "é1", "\u{301}"]
+            .map(|unit| (format!("{unit:?} again and again"), unit.repeat(MOST / unit.len())))
+            .to_vec();
+    shapes.push(("random letters".into(), drawn("abcdefghijklmnopqrstuvwxyz").repeat(4)));
+    shapes.push(("random a and b".into(), drawn("ab").repeat(4)));
+    shapes.push(("letters as frequent as in English".into(), drawn("eeeeetttaaaoooiiinnnssshhhrrrdlluu").repeat(4)));
+    tokenizer.encode(&[b'a'; 100]);
+    for (name, text) in shapes {
+        let seconds = [16, 4, 1].map(|part| {
+            let mut end = text.len() / part;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            let times = [0; 3].map(|_| {
+                let clock = Clock::start();
+                tokenizer.encode(&text.as_bytes()[..end]);
+                clock.read().0
+            });
+            times.into_iter().fold(f64::INFINITY, f64::min)
+        });
+        let slope = (seconds[2] / seconds[0]).ln() / 16f64.ln();
+        let [small, middle, large] = seconds.map(|seconds| seconds * 1e3);
+        println!("{name}: {small:.1} ms, {middle:.1} ms, {large:.1} ms for 1/4, 1 and 4 MiB; slope {slope:.2}");
+    }
     Ok(())
 }
 

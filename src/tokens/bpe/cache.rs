@@ -4,11 +4,12 @@
 //! line. A piece that came early is likely a frequent one and keeps its place; newcomers replace each other in the last. Up to three ids lie in the line itself, more of them in a
 //! list beside; pieces that are too long for a key have a map. List and map are emptied when they are full.
 
+use bytemuck::{Pod, Zeroable};
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::count::hash_key;
-use crate::math::prefetch;
+use crate::math::{Zeroed, prefetch};
 use crate::tokens::TokenId;
 
 /// So many ids fit into a slot.
@@ -33,7 +34,7 @@ const MAX_LONG_BYTES: usize = 1 << 22;
 #[derive(Debug, Default)]
 pub(crate) struct PieceCache {
     /// A power of two and two more, or none yet. A key belongs into one of four slots, the first of which is even.
-    slots: Vec<Slot>,
+    slots: Zeroed<Slot>,
     n_put: usize,
     /// The ids of pieces with more than three.
     more: Vec<TokenId>,
@@ -43,8 +44,8 @@ pub(crate) struct PieceCache {
 }
 
 /// `key` is 0 in a free slot.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(32))]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(32))]
 struct Slot {
     key: u128,
     /// The ids, and last how many there are; of more than three, only where in `more` they are.
@@ -61,7 +62,7 @@ impl PieceCache {
     #[inline]
     pub(crate) fn place(&self, key: u128) -> Place {
         let place = self.first_slot(key);
-        if let Some(slot) = self.slots.get(place) {
+        if let Some(slot) = self.slots.as_slice().get(place) {
             prefetch(slot);
         }
         place
@@ -71,7 +72,7 @@ impl PieceCache {
     /// place of before a [`put`](PieceCache::put) may make it miss what is here. Key 0 is never here.
     #[inline]
     pub(crate) fn get(&self, key: u128, place: Place) -> Option<&[TokenId; MAX_INLINE + 1]> {
-        let slots = self.slots.get(place..)?.get(..WAYS)?;
+        let slots = self.slots.as_slice().get(place..)?.get(..WAYS)?;
         // Chosen without a branch, which would be guessed wrong too often.
         let slot = &slots[usize::from(slots[1].key == key)];
         if slot.key == key {
@@ -87,7 +88,8 @@ impl PieceCache {
 
     /// Keeps the ids of a piece.
     pub(crate) fn put(&mut self, key: u128, ids: &[TokenId]) {
-        if self.n_put >= self.slots.len() / 2 && self.slots.len() < MAX_SLOTS {
+        let n_slots = self.slots.as_slice().len();
+        if self.n_put >= n_slots / 2 && n_slots < MAX_SLOTS {
             self.grow();
         }
         let mut slot = Slot { key, ..FREE };
@@ -130,7 +132,7 @@ impl PieceCache {
     }
 
     fn clear(&mut self) {
-        self.slots.fill(FREE);
+        self.slots.as_mut_slice().fill(FREE);
         self.more.clear();
         self.long.clear();
         self.n_long_bytes = 0;
@@ -138,7 +140,7 @@ impl PieceCache {
 
     fn insert(&mut self, slot: Slot) {
         let first = self.first_slot(slot.key);
-        let ways = &mut self.slots[first..first + WAYS];
+        let ways = &mut self.slots.as_mut_slice()[first..first + WAYS];
         let place = match ways.iter().position(|other| other.key == 0) {
             Some(free) => free,
             None if self.n_put.is_multiple_of(TAKES_FIRST) => self.n_put / TAKES_FIRST % WAYS,
@@ -149,15 +151,15 @@ impl PieceCache {
 
     #[inline]
     fn first_slot(&self, key: u128) -> usize {
-        hash_key(key) as usize & self.slots.len().wrapping_sub(WAYS)
+        hash_key(key) as usize & self.slots.as_slice().len().wrapping_sub(WAYS)
     }
 
     #[cold]
     fn grow(&mut self) {
-        let n_slots = (self.slots.len().saturating_sub(WAYS - 2) * 4).clamp(1 << 10, MAX_SLOTS);
-        let old = std::mem::replace(&mut self.slots, vec![FREE; n_slots + WAYS - 2]);
-        for slot in old.into_iter().filter(|slot| slot.key != 0) {
-            self.insert(slot);
+        let n_slots = (self.slots.as_slice().len().saturating_sub(WAYS - 2) * 4).clamp(1 << 10, MAX_SLOTS);
+        let old = std::mem::replace(&mut self.slots, Zeroed::new(n_slots + WAYS - 2));
+        for slot in old.as_slice().iter().filter(|slot| slot.key != 0) {
+            self.insert(*slot);
         }
     }
 }
@@ -177,7 +179,7 @@ mod tests {
             cache.put(key(number), &ids_of(number));
             cache.put_long(&long(number), &ids_of(number + 1));
         }
-        assert_eq!(cache.slots.len(), MAX_SLOTS + WAYS - 2);
+        assert_eq!(cache.slots.as_slice().len(), MAX_SLOTS + WAYS - 2);
         assert!(cache.more.len() <= MAX_MORE && cache.long.len() < MAX_LONG_BYTES / 60 + 2);
         let mut n_found = 0;
         for number in 0..1_200_000 {

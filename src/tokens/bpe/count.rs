@@ -4,8 +4,10 @@
 //! long, so they are compared as one 128-bit number, bytes and length together, in an open table; the few long ones
 //! live in an ordinary map.
 
+use bytemuck::{Pod, Zeroable};
 use hashbrown::HashMap;
 
+use crate::math::Zeroed;
 use crate::tokens::pretokenize::{LineFeed, Pattern};
 
 /// The longest piece that is a key.
@@ -15,15 +17,18 @@ pub(crate) const MAX_SHORT: usize = 15;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PieceCounts {
     /// A power of two, or none yet; a slot with key 0 is free.
-    slots: Vec<Slot>,
+    slots: Zeroed<Slot>,
     n_short: usize,
     long: HashMap<Box<[u8]>, u64, rustc_hash::FxBuildHasher>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 struct Slot {
     key: u128,
     count: u64,
+    /// Fills the slot up to half a cache line.
+    unused: u64,
 }
 
 /// `text[start..end]`, which is 1 to 15 bytes, as a number: the bytes from the lowest on, and the length above them.
@@ -100,7 +105,7 @@ impl PieceCounts {
 
     /// Adds all of `other`'s counts.
     pub(crate) fn merge(&mut self, other: PieceCounts) {
-        for slot in other.slots.iter().filter(|slot| slot.key != 0) {
+        for slot in other.slots.as_slice().iter().filter(|slot| slot.key != 0) {
             self.add_short(slot.key, slot.count);
         }
         for (piece, count) in other.long {
@@ -115,7 +120,7 @@ impl PieceCounts {
 
     /// Hands each different piece and its count to `piece`, in no order that means anything.
     pub(crate) fn for_each(&self, mut piece: impl FnMut(&[u8], u64)) {
-        for slot in self.slots.iter().filter(|slot| slot.key != 0) {
+        for slot in self.slots.as_slice().iter().filter(|slot| slot.key != 0) {
             let bytes = slot.key.to_le_bytes();
             piece(&bytes[..usize::from(bytes[15])], slot.count);
         }
@@ -126,10 +131,10 @@ impl PieceCounts {
 
     #[inline]
     fn add_short(&mut self, key: u128, count: u64) {
-        if self.n_short >= self.slots.len() / 2 {
+        if self.n_short >= self.slots.as_slice().len() / 2 {
             self.grow();
         }
-        let slot = find(&mut self.slots, key);
+        let slot = find(self.slots.as_mut_slice(), key);
         if slot.key == 0 {
             slot.key = key;
             self.n_short += 1;
@@ -146,9 +151,9 @@ impl PieceCounts {
 
     #[cold]
     fn grow(&mut self) {
-        let mut slots = vec![Slot::default(); (self.slots.len() * 2).max(1 << 12)];
-        for slot in self.slots.iter().filter(|slot| slot.key != 0) {
-            *find(&mut slots, slot.key) = *slot;
+        let mut slots = Zeroed::new((self.slots.as_slice().len() * 4).max(1 << 12));
+        for slot in self.slots.as_slice().iter().filter(|slot| slot.key != 0) {
+            *find(slots.as_mut_slice(), slot.key) = *slot;
         }
         self.slots = slots;
     }

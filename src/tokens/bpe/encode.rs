@@ -43,7 +43,7 @@ pub(crate) struct Merger {
 pub(crate) struct Workspace {
     cache: PieceCache,
     /// The pieces being looked up: their keys, 0 for those without, and places in the cache.
-    asked: [(u128, Place); LOOKED_UP],
+    asked: Box<[(u128, Place); LOOKED_UP]>,
     path: Path,
     long: LongPiece,
 }
@@ -52,7 +52,7 @@ impl Default for Workspace {
     fn default() -> Workspace {
         Workspace {
             cache: PieceCache::default(),
-            asked: [(0, 0); LOOKED_UP],
+            asked: Box::new([(0, 0); LOOKED_UP]),
             path: Path::default(),
             long: LongPiece::default(),
         }
@@ -121,7 +121,7 @@ impl Merger {
         ids: &mut Vec<TokenId>,
     ) -> usize {
         let mut first = start;
-        for (&end, asked) in ends.iter().zip(&mut workspace.asked) {
+        for (&end, asked) in ends.iter().zip(workspace.asked.iter_mut()) {
             *asked = if (1..=MAX_SHORT).contains(&(end - first)) {
                 let key = short_key(text, first, end);
                 (key, workspace.cache.place(key))

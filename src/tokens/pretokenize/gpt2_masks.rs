@@ -11,13 +11,17 @@ use super::classes::{LETTER, NUMBER, WHITE, class_at};
 use super::gpt2::contraction;
 use crate::math::{ByteClassifier, ByteMasks};
 
-/// So many bytes at a time: 64 masks of each kind, which stay in the nearest cache.
-const WINDOW: usize = 4096;
+/// So many bytes at a time: 16 masks of each kind, which stay in the nearest cache.
+pub(super) const WINDOW: usize = 1024;
+
+/// So many places are written at a time, wanted or not: there are seldom more in 64 bytes than two times as many, and the
+/// processor guesses well how often that is.
+const WRITTEN: usize = 8;
 
 /// Hands the ends of all pieces of `text` to `ends`, many at a time and ascending.
 pub(super) fn scan(text: &[u8], line_feed: LineFeed, classifier: ByteClassifier, mut ends: impl FnMut(&[usize])) {
     let mut masks = [ByteMasks::default(); WINDOW / 64];
-    let mut found = Vec::with_capacity(WINDOW);
+    let mut found = [0; WINDOW + WRITTEN];
     let mut before = Before::default();
     let mut wide_white = Vec::new();
     let mut start = 0;
@@ -26,10 +30,9 @@ pub(super) fn scan(text: &[u8], line_feed: LineFeed, classifier: ByteClassifier,
         let masks = &mut masks[..(end - start).div_ceil(64)];
         classifier.classify(&text[start..end], masks);
         add_wide_characters(text, start, masks, &mut wide_white);
-        found.clear();
-        starts(text, start..end, masks, line_feed, &mut before, &wide_white, &mut found);
+        let n = starts(text, start..end, masks, line_feed, &mut before, &wide_white, &mut found);
         // The beginning of the text is no end.
-        ends(if start == 0 { &found[1..] } else { &found });
+        ends(if start == 0 { &found[1..n] } else { &found[..n] });
         start = end;
     }
     if !text.is_empty() {
@@ -95,7 +98,7 @@ struct Before {
     contraction_end: usize,
 }
 
-/// Appends the first bytes of all pieces that begin in the window.
+/// Writes the first bytes of all pieces that begin in the window to `found`; returns how many there are.
 fn starts(
     text: &[u8],
     window: Range<usize>,
@@ -103,8 +106,8 @@ fn starts(
     line_feed: LineFeed,
     before: &mut Before,
     wide_white: &[(usize, usize)],
-    found: &mut Vec<usize>,
-) {
+    found: &mut [usize; WINDOW + WRITTEN],
+) -> usize {
     let n_bytes = window.end - window.start;
     // White space is split before what follows it; the end of the text splits nothing, as if white space followed.
     let white_behind = window.end == text.len() || class_at(text, window.end).0 & WHITE != 0;
@@ -154,6 +157,7 @@ fn starts(
             put(&mut starts, before.contraction_end - window.start);
         }
     }
+    let mut n_found = 0;
     for block in 0..masks.len() {
         let mut apostrophes = masks[block].apostrophe & starts[block];
         while apostrophes != 0 {
@@ -172,11 +176,17 @@ fn starts(
             }
         }
         let mut left = starts[block];
-        while left != 0 {
-            found.push(window.start + block * 64 + left.trailing_zeros() as usize);
-            left &= left - 1;
+        let behind = n_found + left.count_ones() as usize;
+        while n_found < behind {
+            for place in &mut found[n_found..n_found + WRITTEN] {
+                *place = window.start + block * 64 + left.trailing_zeros() as usize;
+                left &= left.wrapping_sub(1);
+            }
+            n_found += WRITTEN;
         }
+        n_found = behind;
     }
+    n_found
 }
 
 /// Clears a bit and tells whether it was set.

@@ -1,0 +1,134 @@
+//! Tokenizer → `tokenizer.json`.
+
+use crate::text::{Form, Normalizer};
+use crate::tokens::added::AddedToken;
+use crate::tokens::tokenizer::Model;
+use crate::tokens::words::{WordSplit, unknown_spelling};
+use crate::tokens::{Pattern, TokenId, Tokenizer};
+
+/// Writes a file of version 1.0: a line for each token and each merge.
+pub(in crate::tokens) fn write(tokenizer: &Tokenizer) -> String {
+    let mut out = String::from("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
+    let added: Vec<String> = match &tokenizer.model {
+        Model::Bpe(bpe) => bpe.added.iter().map(added_token).collect(),
+        Model::Words(_) => Vec::new(),
+    };
+    put_list(&mut out, 2, "\"added_tokens\": [", added.iter().map(String::as_str), "],");
+    put(&mut out, &format!("  \"normalizer\": {},\n", normalizer(tokenizer.normalizer)));
+    let byte_level = |add_prefix_space: bool, use_regex: bool| {
+        format!(
+            r#"{{"type": "ByteLevel", "add_prefix_space": {add_prefix_space}, "trim_offsets": true, "use_regex": {use_regex}}}"#
+        )
+    };
+    let (pre_tokenizer, decoder) = match &tokenizer.model {
+        // The decoder's flags have no bearing; these are what `decoders.ByteLevel()` writes.
+        Model::Bpe(bpe) => {
+            let pre_tokenizer = match &bpe.pattern {
+                Pattern::Gpt2 => byte_level(false, true),
+                pattern => match pattern.source() {
+                    None => byte_level(false, false),
+                    Some(source) => format!(
+                        r#"{{"type": "Sequence", "pretokenizers": [{{"type": "Split", "pattern": {{"Regex": {}}}, "behavior": "Isolated", "invert": false}}, {}]}}"#,
+                        quoted(source),
+                        byte_level(false, false)
+                    ),
+                },
+            };
+            (pre_tokenizer, byte_level(true, true))
+        }
+        Model::Words(words) => match words.split {
+            WordSplit::Words => (r#"{"type": "Whitespace"}"#.into(), "null".into()),
+            WordSplit::WhiteSpace => (r#"{"type": "WhitespaceSplit"}"#.into(), "null".into()),
+        },
+    };
+    put(&mut out, &format!("  \"pre_tokenizer\": {pre_tokenizer},\n  \"post_processor\": null,\n"));
+    put(&mut out, &format!("  \"decoder\": {decoder},\n  \"model\": {{\n"));
+    let spelling = |id: usize| match &tokenizer.model {
+        Model::Bpe(bpe) => match bpe.added.get(TokenId(id as u32)) {
+            Some(token) => quoted(&token.content),
+            None => quoted(&tokenizer.spelling(TokenId(id as u32))),
+        },
+        Model::Words(_) => quoted(&tokenizer.spelling(TokenId(id as u32))),
+    };
+    let spellings: Vec<String> = (0..tokenizer.n_tokens()).map(spelling).collect();
+    let vocab: Vec<String> = spellings.iter().enumerate().map(|(id, spelling)| format!("{spelling}: {id}")).collect();
+    let vocab = vocab.iter().map(String::as_str);
+    match &tokenizer.model {
+        Model::Bpe(bpe) => {
+            put(&mut out, "    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n");
+            put(&mut out, "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n");
+            put(&mut out, "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n");
+            put(&mut out, &format!("    \"ignore_merges\": {},\n", bpe.merger.whole.is_some()));
+            put_list(&mut out, 4, "\"vocab\": {", vocab, "},");
+            let merges: Vec<String> = bpe
+                .merger
+                .pairs
+                .merges()
+                .iter()
+                .map(|merge| format!("[{}, {}]", spellings[merge.left as usize], spellings[merge.right as usize]))
+                .collect();
+            put_list(&mut out, 4, "\"merges\": [", merges.iter().map(String::as_str), "]");
+        }
+        Model::Words(words) => {
+            put(&mut out, "    \"type\": \"WordLevel\",\n");
+            put_list(&mut out, 4, "\"vocab\": {", vocab, "},");
+            let unknown = match words.unknown {
+                Some(id) => tokenizer.spelling(id),
+                None => unknown_spelling(|word| words.words.find(word.as_bytes()).is_some()),
+            };
+            put(&mut out, &format!("    \"unk_token\": {}\n", quoted(&unknown)));
+        }
+    }
+    out.push_str("  }\n}\n");
+    out
+}
+
+fn put(out: &mut String, text: &str) {
+    out.push_str(text);
+}
+
+/// `open`, the items a line each, `close`, indented by so many spaces.
+fn put_list<'s>(out: &mut String, indent: usize, open: &str, items: impl Iterator<Item = &'s str>, close: &str) {
+    let margin = &"        "[..indent];
+    out.push_str(margin);
+    out.push_str(open);
+    let mut separator = "\n";
+    for item in items {
+        out.push_str(separator);
+        out.push_str(margin);
+        out.push_str("  ");
+        out.push_str(item);
+        separator = ",\n";
+    }
+    if separator != "\n" {
+        out.push('\n');
+        out.push_str(margin);
+    }
+    out.push_str(close);
+    out.push('\n');
+}
+
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is JSON")
+}
+
+fn added_token(token: &AddedToken) -> String {
+    let AddedToken { id, content, single_word, lstrip, rstrip, normalized, special } = token;
+    format!(
+        r#"{{"id": {id}, "content": {}, "single_word": {single_word}, "lstrip": {lstrip}, "rstrip": {rstrip}, "normalized": {normalized}, "special": {special}}}"#,
+        quoted(content)
+    )
+}
+
+fn normalizer(normalizer: Normalizer) -> String {
+    let form = normalizer.form.map(|form| match form {
+        Form::Nfc => r#"{"type": "NFC"}"#,
+        Form::Nfkc => r#"{"type": "NFKC"}"#,
+    });
+    let lowercase = normalizer.lowercase.then_some(r#"{"type": "Lowercase"}"#);
+    match (form, lowercase) {
+        (None, None) => "null".into(),
+        (Some(one), None) | (None, Some(one)) => one.into(),
+        (Some(form), Some(lowercase)) => format!(r#"{{"type": "Sequence", "normalizers": [{form}, {lowercase}]}}"#),
+    }
+}
