@@ -9,5 +9,6 @@ mod common;
 mod faults;
 mod files;
 mod queries;
+mod tokenizer;
 mod training;
 mod usage;

@@ -1,0 +1,74 @@
+//! Here belongs: `tokenizer train|encode|decode|info|compare`, and the forms that a tokenizer comes in.
+
+use crate::common::Home;
+
+#[test]
+fn the_same_ids_come_out_of_every_form_that_is_written() {
+    let home = Home::with_text();
+    std::fs::create_dir(home.path("gpt2")).unwrap();
+    for output in ["t.json", "t.tiktoken", "gpt2/vocab.json"] {
+        home.say(&format!("tokenizer train text.txt -o {output} --vocab-size 300 -q")).done();
+    }
+    assert!(String::from_utf8(home.read("gpt2/merges.txt")).unwrap().starts_with("#version"));
+    let ids = |form: &str| home.say(&format!("tokenizer encode text.txt --pattern gpt2 --tokenizer {form}")).text();
+    assert!(ids("t.json").lines().count() > 10);
+    assert_eq!(ids("t.json"), ids("t.tiktoken"));
+    assert_eq!(ids("t.json"), ids("gpt2"));
+    // A file and the same lines on standard input are the same, and what is no file is a text.
+    let piped = home.run_with_input(&["tokenizer", "encode", "--tokenizer", "t.json"], home.read("text.txt"));
+    assert_eq!(piped.done().text(), ids("t.json"));
+    let back = home.run_with_input(&["tokenizer", "decode", "--tokenizer", "t.json"], ids("t.json"));
+    assert_eq!(back.done().out, home.read("text.txt"));
+    home.refuses("tokenizer train text.txt -o w.tiktoken --vocab-size 300 -q --special-token <x> --vocab-size 200", 2, &["--vocab-size"]);
+}
+
+#[test]
+fn pieces_are_shown_with_their_ids_and_bytes_and_without_colours_in_a_file() {
+    let home = Home::with_text();
+    home.say("tokenizer train text.txt -o t.json --vocab-size 256 -q").done();
+    let shown = home.run(&["tokenizer", "encode", "--tokenizer", "t.json", "--show", "a é"]).done().text();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 5, "{shown}");
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+    assert!(lines[1].ends_with("a  61") && lines[2].ends_with("Ġ  20") && lines[4].ends_with("©  a9"), "{shown}");
+}
+
+#[test]
+fn special_tokens_are_text_unless_they_are_asked_for() {
+    let home = Home::with_text();
+    home.say("tokenizer train text.txt -o t.json --vocab-size 300 -q --special-token <|end|>").done();
+    let plain = home.run(&["tokenizer", "encode", "--tokenizer", "t.json", "<|end|>"]).done().text();
+    let found = home.run(&["tokenizer", "encode", "--tokenizer", "t.json", "--special-tokens", "<|end|>"]).done().text();
+    assert_eq!(found, "0\n");
+    assert!(plain.split(' ').count() > 3, "{plain}");
+}
+
+#[test]
+fn words_with_counts_teach_as_the_text_would() {
+    let home = Home::empty();
+    home.write("counts.tsv", "low\t5\nlower\t2\nnewest\t6\nwidest\t3\n");
+    home.say("tokenizer train --word-counts counts.tsv -o t.json --vocab-size 258 -q").done();
+    // "es" occurs 9 times, "est" as often: the first two merges of Sennrich et al. 2016, figure 1.
+    let shown = home.run(&["tokenizer", "encode", "--tokenizer", "t.json", "--json", " newest"]).done().text();
+    assert!(shown.contains(r#""est""#), "{shown}");
+    home.write("bad.tsv", "low\tfive\n");
+    home.refuses("tokenizer train --word-counts bad.tsv -o u.json -q", 3, &["bad.tsv", "line 1"]);
+}
+
+#[test]
+fn info_and_compare_count_what_there_is() {
+    let home = Home::with_text();
+    home.say("tokenizer train text.txt -o a.json --vocab-size 256 -q").done();
+    home.say("tokenizer train text.txt -o b.json --vocab-size 300 -q").done();
+    home.write("line.txt", "abc abc\n");
+    let info = home.say("tokenizer info a.json line.txt --json").done().text();
+    for part in [r#""tokens":256"#, r#""bytes":7"#, r#""words":2"#, r#""tokens":7"#, r#""bytes_per_token":1.0"#] {
+        assert!(info.contains(part), "{part} is not in {info}");
+    }
+    let both = home.say("tokenizer compare a.json b.json --json").done().text();
+    for part in [r#""shared":256"#, r#""only":0"#, r#""only":44"#] {
+        assert!(both.contains(part), "{part} is not in {both}");
+    }
+    assert!(home.say("tokenizer compare a.json b.json line.txt").text().contains("44 that the other has not"));
+    home.refuses("tokenizer info line.txt", 3, &["line.txt", "no tokenizer"]);
+}
