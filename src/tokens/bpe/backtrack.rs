@@ -29,19 +29,24 @@ pub(crate) struct Backtracker {
     tokens: Vec<Token>,
     /// The trie of all tokens as an open table of its edges, a power of two long. The first 256 nodes are the bytes.
     edges: Vec<Edge>,
+    /// `[256, 256]`: the edges of the first 256 nodes once more, to be found without searching.
+    second: Vec<Edge>,
 }
 
 /// From a node by a byte to the next node.
 #[derive(Debug, Clone, Copy)]
 struct Edge {
-    /// Node << 8 | byte; `u64::MAX` in a free place.
-    from: u64,
+    /// Node << 8 | byte; `u32::MAX` in a free place.
+    from: u32,
     to: u32,
     /// The token that ends there.
     token: u32,
 }
 
-const FREE: Edge = Edge { from: u64::MAX, to: NONE, token: NONE };
+const FREE: Edge = Edge { from: NONE, to: NONE, token: NONE };
+
+/// Nodes have 24 bits.
+const MAX_NODES: u32 = 1 << 24;
 
 #[derive(Debug, Clone, Copy)]
 struct Token {
@@ -86,7 +91,7 @@ impl Backtracker {
                 return None;
             }
         }
-        let mut backtracker = Backtracker { tokens, edges: Vec::new() };
+        let mut backtracker = Backtracker { tokens, edges: Vec::new(), second: vec![FREE; 1 << 16] };
         // A token whose own bytes merge to something else never occurs.
         let mut ids = Vec::new();
         let mut occurring: BTreeMap<&[u8], u32> = BTreeMap::new();
@@ -97,7 +102,17 @@ impl Backtracker {
                 occurring.insert(bytes, time as u32);
             }
         }
-        let n_edges: usize = occurring.keys().map(|bytes| bytes.len()).sum();
+        // As many as there are different beginnings: what each token does not share with the one before it.
+        let (mut n_edges, mut last): (usize, &[u8]) = (0, &[]);
+        for bytes in occurring.keys() {
+            let n_shared = bytes.iter().zip(last).take_while(|(a, b)| a == b).count();
+            n_edges += bytes.len() - n_shared;
+            last = bytes;
+        }
+        if n_edges >= MAX_NODES as usize {
+            return None;
+        }
+        // Half full at most; and no larger, so that it stays in a near cache.
         backtracker.edges = vec![FREE; (n_edges * 2).next_power_of_two()];
         let mut n_nodes = 256;
         // In the order of their bytes, so that a token's beginnings come before it.
@@ -105,7 +120,7 @@ impl Backtracker {
             let mut node = u32::from(bytes[0]);
             let mut shorter = if bytes.len() > 1 { node } else { NONE };
             for (at, &byte) in bytes.iter().enumerate().skip(1) {
-                let from = u64::from(node) << 8 | u64::from(byte);
+                let from = node << 8 | u32::from(byte);
                 let place = backtracker.find(from);
                 let edge = &mut backtracker.edges[place];
                 if edge.from != from {
@@ -121,14 +136,17 @@ impl Backtracker {
             }
             backtracker.tokens[time as usize].shorter = shorter;
         }
+        for from in 0..1 << 16 {
+            backtracker.second[from as usize] = backtracker.edges[backtracker.find(from)];
+        }
         Some(backtracker)
     }
 
     /// Where an edge is, or the free place where it belongs.
     #[inline]
-    fn find(&self, from: u64) -> usize {
+    fn find(&self, from: u32) -> usize {
         let mask = self.edges.len() - 1;
-        let mut at = (from.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
+        let mut at = (u64::from(from).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
         while self.edges[at].from != from && self.edges[at].from != FREE.from {
             at = (at + 1) & mask;
         }
@@ -173,17 +191,16 @@ impl Backtracker {
     /// The longest token that the text has at `at`.
     fn longest(&self, piece: &[u8], at: usize) -> u32 {
         let Some((&first, rest)) = piece.get(at..).and_then(<[u8]>::split_first) else { return NONE };
-        let mut node = u32::from(first);
-        let mut longest = node;
-        for &byte in rest {
-            let edge = self.edges[self.find(u64::from(node) << 8 | u64::from(byte))];
-            if edge.to == NONE {
-                break;
-            }
-            node = edge.to;
+        let mut longest = u32::from(first);
+        let Some((&second, rest)) = rest.split_first() else { return longest };
+        let mut edge = self.second[usize::from(first) << 8 | usize::from(second)];
+        let mut rest = rest.iter();
+        while edge.to != NONE {
             if edge.token != NONE {
                 longest = edge.token;
             }
+            let Some(&byte) = rest.next() else { break };
+            edge = self.edges[self.find(edge.to << 8 | u32::from(byte))];
         }
         longest
     }

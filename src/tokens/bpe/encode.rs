@@ -168,15 +168,20 @@ impl Merger {
             1..=MAX_KEPT => {
                 if !workspace.cache.get_long(piece, ids) {
                     let known = ids.len();
-                    self.merge_short(piece, ids);
+                    self.merge_long(piece, workspace, ids);
                     workspace.cache.put_long(piece, &ids[known..]);
                 }
             }
-            _ => match (self.find_whole(piece), self.backtracker.get_or_init(|| Backtracker::new(self))) {
-                (Some(id), _) => ids.push(id),
-                (None, Some(backtracker)) => backtracker.encode(self, piece, &mut workspace.path, ids),
-                (None, None) => self.merge_with_heap(piece, &mut workspace.long, ids),
-            },
+            _ => self.merge_long(piece, workspace, ids),
+        }
+    }
+
+    /// The ids of a piece that is not worth keeping, or not kept yet.
+    fn merge_long(&self, piece: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
+        match (self.find_whole(piece), self.backtracker.get_or_init(|| Backtracker::new(self))) {
+            (Some(id), _) => ids.push(id),
+            (None, Some(backtracker)) => backtracker.encode(self, piece, &mut workspace.path, ids),
+            (None, None) => self.merge_with_heap(piece, &mut workspace.long, ids),
         }
     }
 
