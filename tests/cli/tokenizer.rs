@@ -19,7 +19,11 @@ fn the_same_ids_come_out_of_every_form_that_is_written() {
     assert_eq!(piped.done().text(), ids("t.json"));
     let back = home.run_with_input(&["tokenizer", "decode", "--tokenizer", "t.json"], ids("t.json"));
     assert_eq!(back.done().out, home.read("text.txt"));
-    home.refuses("tokenizer train text.txt -o w.tiktoken --vocab-size 300 -q --special-token <x> --vocab-size 200", 2, &["--vocab-size"]);
+    home.refuses(
+        "tokenizer train text.txt -o w.tiktoken --vocab-size 300 -q --special-token <x> --vocab-size 200",
+        2,
+        &["--vocab-size"],
+    );
 }
 
 #[test]
@@ -38,7 +42,8 @@ fn special_tokens_are_text_unless_they_are_asked_for() {
     let home = Home::with_text();
     home.say("tokenizer train text.txt -o t.json --vocab-size 300 -q --special-token <|end|>").done();
     let plain = home.run(&["tokenizer", "encode", "--tokenizer", "t.json", "<|end|>"]).done().text();
-    let found = home.run(&["tokenizer", "encode", "--tokenizer", "t.json", "--special-tokens", "<|end|>"]).done().text();
+    let found =
+        home.run(&["tokenizer", "encode", "--tokenizer", "t.json", "--special-tokens", "<|end|>"]).done().text();
     assert_eq!(found, "0\n");
     assert!(plain.split(' ').count() > 3, "{plain}");
 }
