@@ -1,4 +1,10 @@
 //! Sentences → ids.
+//!
+//! A [`Tokenizer`] is a byte-level BPE or a list of whole words. A BPE cuts text into pieces (`pretokenize`), counts the
+//! different ones and learns merges from them (`bpe`), and applies the merges to the pieces of any other text. What is
+//! learned is kept as `tokenizer.json`, the form of Hugging Face; GPT-2's two files and `.tiktoken` are read and written
+//! too. [`encode_corpus`] turns a whole corpus into the [`IdStream`] that training reads; [`survey`] and [`compare`] say how
+//! well a tokenizer fits a text.
 
 mod added;
 mod bpe;
