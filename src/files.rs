@@ -1,7 +1,7 @@
 //! Files as a whole: map them to read, replace them without ever losing the old one.
 //!
-//! In: paths. Out: bytes, or a file that is either the old one or the complete new one. No other
-//! place in the crate maps files.
+//! In: paths. Out: bytes, or a file that is either the old one or the complete new one. No other place
+//! in the crate maps files.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

@@ -34,7 +34,8 @@ use failure::Outcome;
 
 /// Grows word vectors from plain text on a Huffman tree, and answers questions with them.
 #[derive(Parser)]
-#[command(name = "wordgrove", version, propagate_version = true, max_term_width = 100)]
+// No colours: the parser's own wish to colour cannot be trusted to see a plain terminal (with CI set it sees none).
+#[command(name = "wordgrove", color = clap::ColorChoice::Never, version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Begin with: wordgrove demo\nThen: wordgrove train mytext.txt -o models/mine\n      \
     wordgrove analogy models/mine father - man + woman")]
 struct Arguments {
