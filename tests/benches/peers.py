@@ -297,7 +297,7 @@ def describe(n_words, arguments):
     commit = first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty")
     versions = [f"{first_line(WORDGROVE, '--version')} ({commit})", first_line("gcc", "--version"),
                 first_line("clang", "--version"), *(f"{name} {PACKAGES.get(name)}" for name in ["gensim", "fasttext"]),
-                f"word2vec.c of {arguments.word2vec_c or ' '.join(path.name for path in WORK.glob('word2vec-*.gz'))}"]
+                f"word2vec.c of {arguments.word2vec_c or 'the PyPI package word2vec'}"]
     print(f"Machine: {cpu[1] if cpu else 'unknown'}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at first",
           f"Versions: {'; '.join(versions)}", f"Text: {arguments.text.name}, {n_words:,} words\n", sep="\n", flush=True)
 
