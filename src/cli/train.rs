@@ -214,6 +214,11 @@ pub fn run(arguments: &Arguments) -> Outcome {
         spare_model(&arguments.output, "--log", log)?;
     }
     let terminal = Terminal::new(arguments.quiet, arguments.log.as_deref())?;
+    // Reading and encoding, too, keep to the number of threads that was asked for.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(config.workers)
+        .build_global()
+        .map_err(|error| Failure::Usage(format!("--threads: {} could not be started: {error}", config.workers)))?;
     let corpus = Corpus::open_with(&texts, &terminal)?;
     let tokenizer = match given {
         Some(tokenizer) => tokenizer,

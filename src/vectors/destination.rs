@@ -55,6 +55,7 @@ impl NewFolder {
     /// When that cannot be done the new folder is kept under a name that the error gives: it may be hours of work.
     pub fn put_in_place(self, may_replace: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let NewFolder { target, beside, _lock } = self;
+        let turn = take_turn(&target);
         let new = beside.keep();
         let placed = sync_folder(&new).and_then(|()| may_replace(&target)).and_then(|()| place(&new, &target));
         if let Err(error) = placed {
@@ -66,12 +67,33 @@ impl NewFolder {
             let reason = format!("cannot be replaced: {error}; what was to be saved is kept in {}", kept.display());
             return Err(Error::format(&target, reason));
         }
+        drop(turn);
         sync_folder(&parent(&target))?;
         for old in siblings(&target, "old") {
             // What cannot be removed now is tried again next time; the new folder is in place, so nothing has failed.
             let _ = fs::remove_dir_all(old);
         }
         Ok(())
+    }
+}
+
+/// Waits until no other run is putting a folder in place beside `path`, and keeps others waiting while the result lives.
+///
+/// Without it a run that looks at the old folder while another exchanges it sees half of each. The lock is on the parent
+/// folder itself and leaves nothing behind; `None` where folders cannot be locked.
+pub(crate) fn take_turn(path: &Path) -> Option<File> {
+    #[cfg(unix)]
+    {
+        // Through links, so that all who mean the same folder wait for each other.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let folder = File::open(parent(&target)).ok()?;
+        rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive).ok()?;
+        Some(folder)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
     }
 }
 

@@ -155,7 +155,7 @@ impl Model {
     /// A file or a folder at `path` that is not a model, or holds other files as well (they would be lost); a parent
     /// that is missing or read-only; too little room.
     pub fn check_destination(path: &Path, n_tokens: usize, dim: usize) -> Result<()> {
-        may_replace(path)?;
+        look(path)?;
         // Two matrices, and per token a count and some eighty bytes of tokenizer.json.
         let per_token = 8 * (dim as u64) + 8 + 80;
         destination::check(path, per_token.saturating_mul(n_tokens as u64).saturating_add(1 << 16))
@@ -224,7 +224,7 @@ impl Model {
 
 fn write_folder(path: &Path, tokenizer: &Tokenizer, tensors: &Tensors<'_>, config: &ModelConfig) -> Result<()> {
     assert_eq!(tensors.embeddings.n_rows, tokenizer.n_tokens());
-    may_replace(path)?;
+    look(path)?;
     let folder = NewFolder::beside(path)?;
     let write = |name: &str, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>| -> Result<String> {
         write_flushed(&folder.path().join(name), contents).map_err(Error::io(path.join(name)))
@@ -238,6 +238,12 @@ fn write_folder(path: &Path, tokenizer: &Tokenizer, tensors: &Tensors<'_>, confi
     ]);
     write(CONFIG, &|out| out.write_all(&json(&full_config(config, &checksums)?)?))?;
     folder.put_in_place(may_replace)
+}
+
+/// [`may_replace`], at a moment when no other run is in the middle of replacing.
+fn look(path: &Path) -> Result<()> {
+    let _turn = destination::take_turn(path);
+    may_replace(path)
 }
 
 /// Nothing at `path`, an empty folder, or a model and nothing else: anything else would be lost.
