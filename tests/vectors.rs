@@ -628,3 +628,20 @@ fn a_models_vectors_are_written_by_falling_count_in_the_spelling_of_the_tokenize
         assert_eq!(written.row(0), model.row(model.n_rows() - 1), "the count rises with the id here");
     }
 }
+
+#[test]
+fn a_word_means_the_same_in_a_model_and_in_a_file_made_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, file) = (folder.path().join("model"), folder.path().join("vectors.txt"));
+    save(&model, 6);
+    let embeddings = Model::open(&model).unwrap().embeddings;
+    write_word2vec_text(&embeddings, &file).unwrap();
+    let converted = open(&file, ReadOptions::default()).unwrap().embeddings;
+    for word in ["mother", "father", "of", "m"] {
+        let (a, b) = (embeddings.row_of(word).unwrap(), converted.row_of(word).unwrap());
+        assert_eq!(embeddings.row(a), converted.row(b), "{word}");
+    }
+    // The text has "mother" both at the start of a line and after a space: two tokens, of which a word is the second.
+    let spaced = converted.row_of("Ġmother").unwrap();
+    assert_eq!(converted.row_of("mother"), Some(spaced));
+}

@@ -175,10 +175,14 @@ impl Embeddings {
     /// The row of a word that is one row as a whole.
     ///
     /// With a tokenizer that is the token that the word becomes inside a sentence, else the one of that name, else the
-    /// one of that spelling.
+    /// one of that spelling. A file that was made from such a model spells that token `Ġking`, and the token `king`, which
+    /// stands inside of words, is not what a person means by it.
     pub fn row_of(&self, word: &str) -> Option<usize> {
         match &self.naming {
-            Naming::Own(names) => names.find(word.as_bytes()).or_else(|| names.find(&escaped_bytes(word)?)),
+            Naming::Own(names) => names
+                .find(format!("Ġ{word}").as_bytes())
+                .or_else(|| names.find(word.as_bytes()))
+                .or_else(|| names.find(&escaped_bytes(word)?)),
             Naming::Tokens(tokenizer) => {
                 let in_a_sentence = match tokenizer.encode_word(word)[..] {
                     [id] => Some(id),

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use wordgrove::tokens::{Pattern, compare};
+use wordgrove::tokens::compare;
 use wordgrove::{TokenId, Tokenizer};
 
+use super::SurveyArguments;
 use super::info::{as_json, print, surveyed};
-use super::pattern;
 use crate::cli::failure::Outcome;
 use crate::cli::output::{escaped, grouped, out, print_json};
 
@@ -23,24 +23,17 @@ pub struct Arguments {
     a: PathBuf,
     /// Another one
     b: PathBuf,
-    /// Text to try both on
-    #[arg(value_name = "TEXT")]
-    texts: Vec<PathBuf>,
-    /// How a .tiktoken file cuts text: gpt2, cl100k, o200k or a regular expression
-    #[arg(long, value_name = "PATTERN", default_value = "cl100k", value_parser = pattern)]
-    pattern: Pattern,
-    /// Print a JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    survey: SurveyArguments,
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let open = |path: &PathBuf| Tokenizer::open(path, arguments.pattern.clone());
+    let open = |path: &PathBuf| Tokenizer::open(path, arguments.survey.pattern.clone());
     let (a, b) = (open(&arguments.a)?, open(&arguments.b)?);
     let found = compare(&a, &b);
-    let surveys = surveyed(&[&a, &b], &arguments.texts)?;
+    let surveys = surveyed(&[&a, &b], &arguments.survey.texts)?;
     let sides = [(&arguments.a, &a, &found.only_first), (&arguments.b, &b, &found.only_second)];
-    if arguments.json {
+    if arguments.survey.json {
         let sides = sides.iter().enumerate().map(|(i, (path, tokenizer, only))| {
             json!({
                 "tokenizer": path.display().to_string(), "tokens": tokenizer.n_tokens(), "only": only.len(),

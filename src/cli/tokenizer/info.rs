@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 use wordgrove::text::Corpus;
-use wordgrove::tokens::{Pattern, Survey, survey};
+use wordgrove::tokens::{Survey, survey};
 use wordgrove::{TokenId, Tokenizer};
 
-use super::pattern;
+use super::SurveyArguments;
 use crate::cli::failure::Outcome;
 use crate::cli::output::{escaped, grouped, out, print_json};
 use crate::cli::terminal::Terminal;
@@ -23,26 +23,19 @@ pub struct Arguments {
     /// A tokenizer.json, a .tiktoken file, a model folder, or a folder with vocab.json and merges.txt
     #[arg(value_name = "TOKENIZER")]
     tokenizer: PathBuf,
-    /// Text to try it on
-    #[arg(value_name = "TEXT")]
-    texts: Vec<PathBuf>,
-    /// How a .tiktoken file cuts text: gpt2, cl100k, o200k or a regular expression
-    #[arg(long, value_name = "PATTERN", default_value = "cl100k", value_parser = pattern)]
-    pattern: Pattern,
-    /// Print a JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    survey: SurveyArguments,
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let tokenizer = Tokenizer::open(&arguments.tokenizer, arguments.pattern.clone())?;
+    let tokenizer = Tokenizer::open(&arguments.tokenizer, arguments.survey.pattern.clone())?;
     let (special, mut longest): (Vec<TokenId>, Vec<TokenId>) =
         (0..tokenizer.n_tokens() as u32).map(TokenId).partition(|&id| tokenizer.is_special(id));
     longest.sort_by_key(|&id| (std::cmp::Reverse(tokenizer.bytes(id).len()), id));
     longest.truncate(LONGEST);
-    let survey = surveyed(&[&tokenizer], &arguments.texts)?.and_then(|surveys| surveys.into_iter().next());
+    let survey = surveyed(&[&tokenizer], &arguments.survey.texts)?.and_then(|surveys| surveys.into_iter().next());
     let kind = if tokenizer.is_words() { "whole words" } else { "byte-level BPE" };
-    if arguments.json {
+    if arguments.survey.json {
         let longest: Vec<String> = longest.iter().map(|&id| tokenizer.spelling(id)).collect();
         print_json(&json!({
             "kind": kind, "tokens": tokenizer.n_tokens(), "special": special.len(),

@@ -48,6 +48,20 @@ struct TokenizerArguments {
     pattern: Pattern,
 }
 
+/// What tokenizers are tried on, and how that is shown.
+#[derive(Args)]
+struct SurveyArguments {
+    /// Text to try it on
+    #[arg(value_name = "TEXT")]
+    texts: Vec<PathBuf>,
+    /// How a .tiktoken file cuts text: gpt2, cl100k, o200k or a regular expression
+    #[arg(long, value_name = "PATTERN", default_value = "cl100k", value_parser = pattern)]
+    pattern: Pattern,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 impl TokenizerArguments {
     fn open(&self) -> Outcome<Tokenizer> {
         Ok(Tokenizer::open(&self.tokenizer, self.pattern.clone())?)
