@@ -134,7 +134,7 @@ pub fn learn_bpe(corpus: &Corpus, config: &BpeConfig, progress: &dyn Progress) -
     if !has_text {
         return Err(corpus.no_words());
     }
-    learn_from_pieces(&pieces, config, progress)
+    learn_from_pieces(pieces, config, progress)
 }
 
 /// Learns a byte-level BPE from words that were counted elsewhere: lines of a word, a tab and its count.
@@ -177,10 +177,10 @@ pub fn learn_bpe_from_counts(
     if pieces.len() == 0 {
         return Err(Error::format(path, "no words found"));
     }
-    learn_from_pieces(&pieces, config, progress)
+    learn_from_pieces(pieces, config, progress)
 }
 
-fn learn_from_pieces(pieces: &PieceCounts, config: &BpeConfig, progress: &dyn Progress) -> Result<Tokenizer> {
+fn learn_from_pieces(pieces: PieceCounts, config: &BpeConfig, progress: &dyn Progress) -> Result<Tokenizer> {
     let limits = learn::Limits {
         n_merges: config.vocab_size - 256 - config.special_tokens.len(),
         min_frequency: config.min_frequency,
