@@ -311,6 +311,21 @@ mod tests {
     }
 
     #[test]
+    fn messages_do_not_repeat_a_file() {
+        let long = "x".repeat(100_000);
+        let cases = [
+            file("", &format!("{long:?}"), ""),
+            file(&format!(",{long:?}:{long:?}"), "[]", ""),
+            file(&format!(",{long:?}:7"), "[]", ""),
+            file("", "[]", &format!(r#","version":{long:?}"#)),
+            file("", "[]", &format!(r#","post_processor":{long:?}"#)),
+        ];
+        for json in cases {
+            assert!(refused(&json).len() < 1100);
+        }
+    }
+
+    #[test]
     fn every_beginning_of_a_file_is_refused() {
         let json = file(r#","ab":256"#, r#"[["a","b"]]"#, "");
         for end in 0..json.len() {

@@ -21,6 +21,22 @@ use crate::tokens::{Pattern, TokenId, Tokenizer, byte_alphabet};
 
 /// Reads a file; the error says what in it cannot be used.
 pub(in crate::tokens) fn read(json: &[u8]) -> Result<Tokenizer, String> {
+    read_parts(json).map_err(shortened)
+}
+
+/// A message from which the middle is left out where it is too long: it may quote what the file has, of any length.
+fn shortened(mut message: String) -> String {
+    const MOST: usize = 1000;
+    if message.len() > MOST {
+        let (start, end) =
+            (message.floor_char_boundary(MOST / 2), message.ceil_char_boundary(message.len() - MOST / 2));
+        message.replace_range(start..end, " … ");
+        message.shrink_to_fit();
+    }
+    message
+}
+
+fn read_parts(json: &[u8]) -> Result<Tokenizer, String> {
     let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
     let json = std::str::from_utf8(json).map_err(|error| format!("is not UTF-8: {error}"))?;
     let file: File = serde_json::from_str(json).map_err(|error| format!("is no tokenizer.json: {error}"))?;
@@ -443,6 +459,10 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern, normalizer: N
         content: token.content.into_owned(),
     });
     let added = AddedTokens::new(added_tokens.collect(), normalizer)?;
+    // A message about another type would quote all of it.
+    if !model.merges.get().starts_with('[') {
+        return Err("cannot use its merges: expected a list".into());
+    }
     let mut json = serde_json::Deserializer::from_str(model.merges.get());
     let merges = Merges { spellings: &spellings }.deserialize(&mut json).map_err(|error| in_part("merges", error))?;
     let mut bpe = build_bpe(&spellings, merges, added, pattern)?;
@@ -454,6 +474,10 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern, normalizer: N
 
 /// A BPE of GPT-2's `vocab.json` and the lines of its `merges.txt`.
 pub(in crate::tokens) fn read_gpt2(vocab: &[u8], merges: &[(&str, &str)]) -> Result<Bpe, String> {
+    read_gpt2_parts(vocab, merges).map_err(shortened)
+}
+
+fn read_gpt2_parts(vocab: &[u8], merges: &[(&str, &str)]) -> Result<Bpe, String> {
     let vocab: Vocab<MAX_TOKENS> =
         serde_json::from_slice(vocab).map_err(|error| format!("is no vocab.json: {error}"))?;
     let spellings = by_id(vocab, &[], Gaps::Allowed)?;
