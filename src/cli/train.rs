@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long, value_name = "KIND", default_value = "bpe", value_parser = ["bpe", "word"])]
     tokens: String,
     /// How many tokens to learn (bpe), 256 or more
-    #[arg(long, value_name = "N", default_value_t = 32_000, allow_negative_numbers = true, value_parser = whole(256..=1usize << 30))]
+    #[arg(long, value_name = "N", default_value_t = 32_000, allow_negative_numbers = true, value_parser = whole(256..=1usize << 22))]
     vocab_size: usize,
     /// Leave out words that occur less often (word)
     #[arg(long, alias = "minCount", alias = "mincount", value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = whole(0..=u64::MAX))]

@@ -50,7 +50,7 @@ fn a_setting_out_of_its_range_is_refused_with_the_range() {
         ("--sample", &["2", "-1", "NaN"], "0 to 1"),
         ("--hold-out", &["60%", "-1", "NaN"], "0 to 0.5"),
         ("--hold-out", &["some"], "0.1%"),
-        ("--vocab-size", &["0", "255", "-5", "99999999999"], "256 to 1073741824"),
+        ("--vocab-size", &["0", "255", "-5", "99999999999"], "256 to 4194304"),
         ("--min-count", &["-1", "few"], "whole number"),
         ("--max-vocab", &["0", "-1"], "1 or more"),
         ("--seed", &["-1", "x"], "0 or more"),
