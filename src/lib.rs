@@ -18,4 +18,4 @@ pub use error::{Error, Result};
 pub use huffman::{HuffmanTree, TreePath};
 pub use progress::{EpochReport, Event, Progress, Silent, TrainingStatus};
 pub use tokens::{IdStream, IdStreamBuilder, TokenId, Tokenizer};
-pub use training::{Architecture, TrainConfig, Trained, train};
+pub use training::{Architecture, Loss, TrainConfig, Trained, train};

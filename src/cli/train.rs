@@ -9,7 +9,7 @@ use wordgrove::files::parent;
 use wordgrove::text::{Corpus, Form, Normalizer};
 use wordgrove::tokens::{BpeConfig, IdStream, WordSplit, WordsConfig, encode_corpus, learn_bpe, learn_words};
 use wordgrove::vectors::{Model, ModelConfig};
-use wordgrove::{Architecture, Error, HuffmanTree, Tokenizer, TrainConfig, Trained, train};
+use wordgrove::{Architecture, Error, HuffmanTree, Loss, Tokenizer, TrainConfig, Trained, train};
 
 use super::failure::{Failure, Outcome};
 use super::inputs::{spare, spare_model};
@@ -171,6 +171,7 @@ impl Arguments {
         };
         let config = TrainConfig {
             architecture: self.architecture()?,
+            loss: Loss::HierarchicalSoftmax,
             dim,
             window: self.window,
             epochs: self.epochs,

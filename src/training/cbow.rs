@@ -16,7 +16,7 @@ pub(crate) fn sweep<M: Machine>(m: M, block: &mut LogisticBlock<'_>, sentence: &
         prefetch(m, block, sentence, center);
         let contexts = sentence.contexts(center);
         if contexts.len() > 0 {
-            block.step_mean(m, sentence.path(center), contexts, SHARE, step);
+            block.step_mean(m, sentence.classifiers(center), contexts, SHARE, step);
             n_centers += 1;
         }
     }

@@ -16,7 +16,7 @@ pub(crate) fn sweep<M: Machine>(m: M, block: &mut LogisticBlock<'_>, sentence: &
         prefetch(m, block, sentence, center);
         let contexts = sentence.contexts(center);
         if contexts.len() > 0 {
-            block.step_inputs(m, sentence.path(center), contexts, step);
+            block.step_inputs(m, sentence.classifiers(center), contexts, step);
             n_pairs += contexts.len() as u64;
         }
     }
@@ -31,7 +31,7 @@ pub(crate) fn prefetch<M: Machine>(m: M, block: &LogisticBlock<'_>, sentence: &S
     const OUTPUT_AHEAD: usize = 1;
     const INPUT_AHEAD: usize = 7;
     if center + OUTPUT_AHEAD < sentence.len() {
-        let Classifiers { nodes, .. } = sentence.path(center + OUTPUT_AHEAD);
+        let Classifiers { nodes, .. } = sentence.classifiers(center + OUTPUT_AHEAD);
         for &node in nodes.iter().rev().take_while(|&&node| node >= HOT_NODES) {
             block.prefetch_output(m, node);
         }
