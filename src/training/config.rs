@@ -69,9 +69,34 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// How many negatives word2vec.c draws when it is not told.
+    pub const DEFAULT_NEGATIVES: usize = 5;
+
+    /// The power of the count that the paper and word2vec.c draw by.
+    pub const DEFAULT_EXPONENT: f64 = 0.75;
+
     /// Negative sampling as word2vec.c does it: 5 negatives, drawn by count^0.75.
     pub fn negative_sampling() -> Loss {
-        Loss::NegativeSampling { negatives: 5, exponent: 0.75 }
+        Loss::NegativeSampling { negatives: Loss::DEFAULT_NEGATIVES, exponent: Loss::DEFAULT_EXPONENT }
+    }
+}
+
+/// How much of the gradient of their mean each context of CBOW receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CbowGradient {
+    /// All of it, as in word2vec.c, gensim and fastText: a center with ten contexts moves them ten times as far as the
+    /// true gradient would.
+    Whole,
+    /// Its share, 1 / contexts: the true gradient of the loss (Irsoy et al. 2021), which wants a higher learning rate.
+    Mean,
+}
+
+impl fmt::Display for CbowGradient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CbowGradient::Whole => "whole",
+            CbowGradient::Mean => "mean",
+        })
     }
 }
 
@@ -92,6 +117,8 @@ pub struct TrainConfig {
     pub architecture: Architecture,
     /// Hierarchical softmax or negative sampling.
     pub loss: Loss,
+    /// What each context receives under CBOW; skip-gram does not ask.
+    pub cbow_gradient: CbowGradient,
     /// Numbers in a vector, 1 to 16,384. Typical: 100 to 300.
     pub dim: usize,
     /// The farthest that a context may be from its center, in tokens, 1 to 1,000; the radius is drawn evenly from
@@ -117,6 +144,7 @@ impl Default for TrainConfig {
         TrainConfig {
             architecture: Architecture::Cbow,
             loss: Loss::HierarchicalSoftmax,
+            cbow_gradient: CbowGradient::Whole,
             dim: 100,
             window: 5,
             epochs: 5,

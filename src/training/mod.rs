@@ -14,5 +14,5 @@ mod skip_gram;
 mod subsample;
 mod train;
 
-pub use config::{Architecture, Loss, TrainConfig};
+pub use config::{Architecture, CbowGradient, Loss, TrainConfig};
 pub use train::{Trained, train};

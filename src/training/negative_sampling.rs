@@ -98,6 +98,7 @@ fn alias_table(counts: &[u64], exponent: f64) -> Vec<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::{Classifiers, Inputs, LogisticBlock, Machine, Matrix, SharedMatrix, Step, Work, run};
     use crate::training::sentence::generator;
 
     /// The exact share of each token: half-open parts of slots, in units of 2⁻³² of a slot.
@@ -148,6 +149,81 @@ mod tests {
             // 500,000 draws; five standard deviations are at most 1,800.
             let expected = 500_000.0 * shares[token];
             assert!((f64::from(seen[token]) - expected).abs() < 1_800.0, "{token}: {} {expected}", seen[token]);
+        }
+    }
+
+    /// A step of one input, `[dim]`, against the rows and bits of a center; returns the objective before it, in bits.
+    struct StepOfOne<'a> {
+        input: &'a mut Matrix,
+        output: &'a mut Matrix,
+        classifiers: Classifiers<'a>,
+    }
+
+    impl Work for StepOfOne<'_> {
+        type Output = f64;
+
+        #[inline(always)]
+        fn run<M: Machine>(self, m: M) -> f64 {
+            let mut block = LogisticBlock::new(SharedMatrix::new(self.input), SharedMatrix::new(self.output), None);
+            // The window is the center, whose row is not looked at, and one context.
+            block.step_inputs(m, self.classifiers, Inputs::around(&[0, 0], 0), Step::Learn(1.0));
+            block.take_loss()
+        }
+    }
+
+    /// −ln σ(x·first) − Σ ln σ(−x·other).
+    fn nats(x: &[f64], rows: &[Vec<f64>]) -> f64 {
+        let dot = |row: &[f64]| x.iter().zip(row).map(|(a, b)| a * b).sum::<f64>();
+        (-dot(&rows[0])).exp().ln_1p() + rows[1..].iter().map(|row| dot(row).exp().ln_1p()).sum::<f64>()
+    }
+
+    #[test]
+    fn a_step_goes_down_the_objective_of_the_center_and_its_negatives() {
+        const DIM: usize = 20;
+        let wave = |n_rows: usize, pitch: usize| {
+            let mut matrix = Matrix::zeros(n_rows, DIM);
+            for row in 0..n_rows {
+                matrix
+                    .row_mut(row)
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, x)| *x = ((row * pitch + i) as f32).sin() / 3.0);
+            }
+            matrix
+        };
+        let floats = |row: &[f32]| row.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+        let noise = Noise::new(&(1..=50).collect::<Vec<u64>>(), 5, 0.75);
+        let mut drawn = Vec::new();
+        noise.draw(3, &mut generator(1, 2, 3), &mut drawn);
+        let mut distinct = drawn.clone();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!((drawn.len(), distinct.len()), (6, 6), "a draw to test with: differences take each row once");
+        let (mut input, mut output) = (wave(1, 1), wave(50, 7));
+        let x = floats(input.row(0));
+        let rows: Vec<Vec<f64>> = drawn.iter().map(|&row| floats(output.row(row as usize))).collect();
+        let classifiers = Classifiers { nodes: &drawn, bits: noise.bits() };
+        let bits = run(StepOfOne { input: &mut input, output: &mut output, classifiers });
+        assert!((bits - nats(&x, &rows) / std::f64::consts::LN_2).abs() < 1e-5);
+        // Central differences, of one number at a time.
+        let slope = |nudged: &dyn Fn(f64) -> f64| (nudged(1e-5) - nudged(-1e-5)) / 2e-5;
+        for i in 0..DIM {
+            let of_input = slope(&|h| {
+                let mut x = x.clone();
+                x[i] += h;
+                nats(&x, &rows)
+            });
+            let moved = f64::from(input.row(0)[i]) - x[i];
+            assert!((moved + of_input).abs() < 1e-6, "input {i}: {moved} {of_input}");
+            for (place, &row) in drawn.iter().enumerate() {
+                let of_row = slope(&|h| {
+                    let mut rows = rows.clone();
+                    rows[place][i] += h;
+                    nats(&x, &rows)
+                });
+                let moved = f64::from(output.row(row as usize)[i]) - rows[place][i];
+                assert!((moved + of_row).abs() < 1e-6, "row {row}, number {i}: {moved} {of_row}");
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use crate::error::{Error, Result};
 use crate::huffman::HuffmanTree;
 use crate::math::{LogisticBlock, Machine, Matrix, Replica, SharedMatrix, Step, Work, run};
-use crate::progress::{EpochReport, Event, Progress, TrainingStatus};
+use crate::progress::{EpochReport, Event, Measure, Progress, TrainingStatus};
 use crate::tokens::{IdStream, TokenId};
 use crate::training::negative_sampling::Noise;
 use crate::training::sentence::{Sentence, Targets, generator};
@@ -176,6 +176,7 @@ impl Epoch<'_> {
         let held_out = self.take_loss();
         Ok(EpochReport {
             epoch: self.number,
+            measure: self.measure(),
             train_bits: train.mean().unwrap_or(0.0),
             held_out_bits: held_out.mean(),
             held_out_predictions: held_out.predictions,
@@ -227,6 +228,13 @@ impl Epoch<'_> {
         self.tokens_read.load(Ordering::Relaxed) as f64 / total
     }
 
+    fn measure(&self) -> Measure {
+        match self.targets {
+            Targets::Tree(_) => Measure::Loss,
+            Targets::Noise(_) => Measure::NsObjective,
+        }
+    }
+
     fn rate(&self) -> f32 {
         (f64::from(self.config.initial_learning_rate()) * (1.0 - self.done()).max(LEAST_RATE)) as f32
     }
@@ -243,7 +251,7 @@ impl Epoch<'_> {
         sentence.find_classifiers(m, self.targets, random);
         match self.config.architecture {
             Architecture::SkipGram => skip_gram::sweep(m, block, sentence, step),
-            Architecture::Cbow => cbow::sweep(m, block, sentence, step),
+            Architecture::Cbow => cbow::sweep(m, block, sentence, self.config.cbow_gradient, step),
         }
     }
 
@@ -258,6 +266,7 @@ impl Epoch<'_> {
             done,
             tokens_per_second: in_epoch as f64 / self.epoch_started.elapsed().as_secs_f64(),
             learning_rate: self.rate(),
+            measure: self.measure(),
             train_bits,
             held_out_bits: self.last_held_out,
             eta_seconds: seconds * (1.0 - done) / done.max(1e-9),
