@@ -73,6 +73,8 @@ pub(crate) struct LogisticBlock<'a> {
     replica: Option<Replica<'a>>,
     // The classifiers of the current steps.
     rows: Vec<*mut f32>,
+    // The inputs whose mean steps.
+    parts: Vec<*mut f32>,
     // G, classifier by classifier, and room for a whole vector behind the last.
     gains: Vec<f32>,
     // [stride] each: the hidden vector of CBOW, and the gradient that it gathers.
@@ -100,6 +102,7 @@ impl<'a> LogisticBlock<'a> {
             outputs,
             replica,
             rows: Vec::new(),
+            parts: Vec::new(),
             gains: Vec::new(),
             hidden: scratch.clone(),
             hidden_grad: scratch,
@@ -191,14 +194,17 @@ impl<'a> LogisticBlock<'a> {
         step: Step,
     ) {
         self.find_rows(classifiers);
+        // Looked up once: sums and gradients pass over them for every vector of a row.
+        self.parts.clear();
+        self.parts.extend((0..inputs.len()).map(|i| self.inputs.row(inputs.row(i))));
         let (hidden, grad) = (self.hidden.as_mut_ptr().cast::<f32>(), self.hidden_grad.as_mut_ptr().cast::<f32>());
         let stride = self.inputs.stride();
         let scale = m.splat(1.0 / inputs.len() as f32);
         for at in (0..stride).step_by(M::LANES) {
             let mut sum = m.splat(0.0);
-            for i in 0..inputs.len() {
+            for &part in &self.parts {
                 // SAFETY: within a row of `inputs`.
-                sum = m.add(sum, unsafe { m.load_shared(self.inputs.row(inputs.row(i)).add(at)) });
+                sum = m.add(sum, unsafe { m.load_shared(part.add(at)) });
             }
             // SAFETY: both scratch rows have `stride` numbers and belong to this worker.
             unsafe {
@@ -213,10 +219,10 @@ impl<'a> LogisticBlock<'a> {
             for at in (0..stride).step_by(M::LANES) {
                 // SAFETY: as above.
                 let delta = m.mul(share, unsafe { m.load(grad.add(at)) });
-                for i in 0..inputs.len() {
+                for &part in &self.parts {
                     // SAFETY: within a row of `inputs`.
                     unsafe {
-                        let to = self.inputs.row(inputs.row(i)).add(at);
+                        let to = part.add(at);
                         m.store_shared(to, m.add(m.load_shared(to), delta));
                     }
                 }

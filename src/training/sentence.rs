@@ -85,8 +85,9 @@ impl<'a> Sentence<'a> {
             Targets::Tree(tree) => {
                 for &id in &self.ids {
                     let TreePath { nodes, bits } = tree.path(TokenId(id));
-                    // One after the other they would each be waited for.
+                    // One after the other they would each be waited for. The last node is looked at first.
                     m.prefetch(nodes.as_ptr().cast());
+                    m.prefetch(nodes.as_ptr_range().end.wrapping_sub(1).cast());
                     m.prefetch(bits.as_ptr().cast());
                     self.paths.push(Classifiers { nodes, bits });
                 }
