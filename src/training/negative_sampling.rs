@@ -8,6 +8,8 @@
 //! A token is drawn in proportion to count^0.75 (Mikolov et al. 2013b, §2.2). word2vec.c keeps a table of 10⁸ entries for
 //! that and waits for memory at each draw; an alias table (Walker 1977, built as in Vose 1991) has one entry per token.
 
+use std::hint::select_unpredictable;
+
 use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
@@ -50,13 +52,15 @@ impl Noise {
     /// one token is almost all of the text.
     #[inline(always)]
     pub(crate) fn draw(&self, center: u32, random: &mut Xoshiro256PlusPlus, rows: &mut Vec<u32>) {
-        rows.push(center);
+        let mut end = rows.len() + 1;
+        rows.resize(end + self.bits.len() - 1, center);
         for _ in 1..self.bits.len() {
+            // Written always, kept or overwritten.
             let token = self.token(random.next_u64());
-            if token != center {
-                rows.push(token);
-            }
+            rows[end] = token;
+            end += usize::from(token != center);
         }
+        rows.truncate(end);
     }
 
     /// The token that 64 random bits stand for: the upper half chooses the slot, the lower half the side of it.
@@ -64,7 +68,8 @@ impl Noise {
     fn token(&self, bits: u64) -> u32 {
         let place = ((bits >> 32) * self.slots.len() as u64) >> 32;
         let slot = self.slots[place as usize];
-        if (bits as u32) < slot.threshold { place as u32 } else { slot.alias }
+        // A branch would be guessed wrong every second time.
+        select_unpredictable((bits as u32) < slot.threshold, place as u32, slot.alias)
     }
 }
 

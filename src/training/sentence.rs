@@ -11,6 +11,9 @@ use crate::tokens::TokenId;
 use crate::training::negative_sampling::Noise;
 use crate::training::subsample::Subsample;
 
+/// Nodes of the tree below this number are taken to be in the nearest cache already: most steps pass through them.
+const N_HOT_NODES: u32 = 256;
+
 /// Where the classifiers of a center come from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Targets<'a> {
@@ -38,6 +41,7 @@ pub(crate) struct Sentence<'a> {
     // Of each center: classifiers that lie elsewhere, in the tree. Empty when they are `drawn`.
     paths: Vec<Classifiers<'a>>,
     drawn: Drawn<'a>,
+    n_hot: u32,
 }
 
 /// Classifiers that are the sentence's own, those of one center behind those of the other.
@@ -83,6 +87,7 @@ impl<'a> Sentence<'a> {
         self.paths.clear();
         match targets {
             Targets::Tree(tree) => {
+                self.n_hot = N_HOT_NODES;
                 for &id in &self.ids {
                     let TreePath { nodes, bits } = tree.path(TokenId(id));
                     // One after the other they would each be waited for. The last node is looked at first.
@@ -93,6 +98,8 @@ impl<'a> Sentence<'a> {
                 }
             }
             Targets::Noise(noise) => {
+                // Numbers of tokens say nothing about how often their rows are needed.
+                self.n_hot = 0;
                 self.drawn.rows.clear();
                 self.drawn.ends.clear();
                 self.drawn.bits = noise.bits();
@@ -125,6 +132,12 @@ impl<'a> Sentence<'a> {
         let start = if center == 0 { 0 } else { self.drawn.ends[center - 1] };
         let nodes = &self.drawn.rows[start..self.drawn.ends[center]];
         Classifiers { nodes, bits: &self.drawn.bits[..nodes.len()] }
+    }
+
+    /// How many rows of the outputs, from the first, need not be asked for ahead.
+    #[inline(always)]
+    pub(crate) fn n_hot(&self) -> u32 {
+        self.n_hot
     }
 
     /// The tokens that the center at `center` sees.

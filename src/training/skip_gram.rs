@@ -3,9 +3,6 @@
 use crate::math::{Classifiers, LogisticBlock, Machine, Step};
 use crate::training::sentence::Sentence;
 
-/// Nodes below this number are taken to be in the nearest cache already: most steps pass through them.
-const HOT_NODES: u32 = 256;
-
 /// Slides the window over a sentence; returns how many (center, context) pairs were predicted.
 ///
 /// All contexts of a center walk down the center's path together, so the row of a path node is loaded once for all.
@@ -32,7 +29,7 @@ pub(crate) fn prefetch<M: Machine>(m: M, block: &LogisticBlock<'_>, sentence: &S
     const INPUT_AHEAD: usize = 7;
     if center + OUTPUT_AHEAD < sentence.len() {
         let Classifiers { nodes, .. } = sentence.classifiers(center + OUTPUT_AHEAD);
-        for &node in nodes.iter().rev().take_while(|&&node| node >= HOT_NODES) {
+        for &node in nodes.iter().rev().take_while(|&&node| node >= sentence.n_hot()) {
             block.prefetch_output(m, node);
         }
     }
