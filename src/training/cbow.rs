@@ -6,6 +6,12 @@ use crate::training::sentence::Sentence;
 use crate::training::skip_gram::prefetch;
 
 /// Slides the window over a sentence; returns how many centers were predicted.
+///
+/// One center at a time. Taking several together, so that the top of the tree is loaded once for all, and sliding the sum
+/// of the contexts along instead of adding it up anew, were measured from above and left (d 100, 22,000 words, AVX-512,
+/// medians of 3 runs in turns): with the three top nodes of every path left out altogether, where four centers could at
+/// best share a good half of them, training is 10 % faster; with a sum of one row only it is not faster at all. What
+/// takes the time is the rows at the bottom of the tree and those of the contexts, which no two centers share.
 #[inline(always)]
 pub(crate) fn sweep<M: Machine>(
     m: M,
@@ -21,7 +27,7 @@ pub(crate) fn sweep<M: Machine>(
         if contexts.len() > 0 {
             // The mean's derivative by each context is 1 / contexts, which word2vec.c leaves out. Irsoy et al. (2021)
             // call that a mistake. The whole gradient stays the default, so that learning rates mean what they mean
-            // elsewhere: the corrected one was measured to be no better at any rate (see the README).
+            // elsewhere: under hierarchical softmax the corrected one was measured to be no better at rates of 0.05 to 0.15.
             let share = match gradient {
                 CbowGradient::Whole => 1.0,
                 CbowGradient::Mean => 1.0 / contexts.len() as f32,
