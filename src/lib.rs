@@ -16,6 +16,6 @@ pub mod vectors;
 
 pub use error::{Error, Result};
 pub use huffman::{HuffmanTree, TreePath};
-pub use progress::{EpochReport, Event, Progress, Silent, TrainingStatus};
+pub use progress::{EpochReport, Event, Measure, Progress, Silent, TrainingStatus};
 pub use tokens::{IdStream, IdStreamBuilder, TokenId, Tokenizer};
-pub use training::{Architecture, TrainConfig, Trained, train};
+pub use training::{Architecture, CbowGradient, Loss, TrainConfig, Trained, train};
