@@ -12,6 +12,8 @@ use crate::math::{avx2::Avx2, avx512::Avx512};
 pub(crate) struct ByteMasks {
     /// `A`–`Z`, `a`–`z`
     pub(crate) letter: u64,
+    /// `A`–`Z`
+    pub(crate) upper: u64,
     /// `0`–`9`
     pub(crate) digit: u64,
     /// Space, tab, line feed, vertical tab, form feed, carriage return.
@@ -20,8 +22,12 @@ pub(crate) struct ByteMasks {
     pub(crate) space: u64,
     /// Line feed.
     pub(crate) line_feed: u64,
+    /// Carriage return.
+    pub(crate) carriage_return: u64,
     /// `'`
     pub(crate) apostrophe: u64,
+    /// `/`
+    pub(crate) slash: u64,
     /// Bytes from 128 on: parts of longer characters.
     pub(crate) high: u64,
 }
@@ -110,11 +116,14 @@ mod x86 {
             let space = equals(b' ');
             *masks = ByteMasks {
                 letter: within(_mm512_or_si512(bytes, _mm512_set1_epi8(0x20)), b'a', 26),
+                upper: within(bytes, b'A', 26),
                 digit: within(bytes, b'0', 10),
                 white: within(bytes, b'\t', 5) | space,
                 space,
                 line_feed: equals(b'\n'),
+                carriage_return: equals(b'\r'),
                 apostrophe: equals(b'\''),
+                slash: equals(b'/'),
                 high: _mm512_movepi8_mask(bytes),
             };
         }
@@ -140,11 +149,14 @@ mod x86 {
             let space = equals(b' ');
             *masks = ByteMasks {
                 letter: within(halves.map(|half| _mm256_or_si256(half, _mm256_set1_epi8(0x20))), b'a', 26),
+                upper: within(halves, b'A', 26),
                 digit: within(halves, b'0', 10),
                 white: within(halves, b'\t', 5) | space,
                 space,
                 line_feed: equals(b'\n'),
+                carriage_return: equals(b'\r'),
                 apostrophe: equals(b'\''),
+                slash: equals(b'/'),
                 high: mask(halves),
             };
         }
@@ -171,11 +183,14 @@ mod tests {
             };
             *masks = ByteMasks {
                 letter: mask(&|byte| byte.is_ascii_alphabetic()),
+                upper: mask(&|byte| byte.is_ascii_uppercase()),
                 digit: mask(&|byte| byte.is_ascii_digit()),
                 white: mask(&|byte| char::from(byte).is_whitespace() && byte.is_ascii()),
                 space: mask(&|byte| byte == b' '),
                 line_feed: mask(&|byte| byte == b'\n'),
+                carriage_return: mask(&|byte| byte == b'\r'),
                 apostrophe: mask(&|byte| byte == b'\''),
+                slash: mask(&|byte| byte == b'/'),
                 high: mask(&|byte| !byte.is_ascii()),
             };
         }

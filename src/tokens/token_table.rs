@@ -8,16 +8,15 @@ use rustc_hash::FxBuildHasher;
 /// So many bytes are copied at once.
 const OVER: usize = 16;
 
-/// The length of all that are as long or longer; of an empty string only where the number is not used.
-const LONG: u8 = 255;
+/// The length of all strings of so many bytes and more; of an empty one only where its number is not used.
+const LONG: u64 = 255;
 
 /// Byte strings, numbered from 0 in the order they came, all in one stretch of memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TokenTable {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
-    /// The lengths up to [`LONG`].
-    lens: Vec<u8>,
+    /// Where each begins, above 8 bits of its length up to [`LONG`].
+    spans: Vec<u64>,
     /// The numbers, by the hash of their bytes.
     numbers: HashTable<u32>,
 }
@@ -25,13 +24,13 @@ pub(crate) struct TokenTable {
 impl TokenTable {
     /// How many strings there are.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.spans.len()
     }
 
     /// The string of a number, which must be below [`len`](Self::len).
     #[inline]
     pub(crate) fn get(&self, number: usize) -> &[u8] {
-        get(&self.bytes, &self.ends, number)
+        get(&self.bytes, &self.spans, number)
     }
 
     /// The strings of these numbers, one after the other; the error is the place of the first number that there is not, or
@@ -39,12 +38,12 @@ impl TokenTable {
     pub(crate) fn join(&self, numbers: impl Iterator<Item = usize> + Clone) -> Result<Vec<u8>, usize> {
         let mut len = 0;
         for (place, number) in numbers.clone().enumerate() {
-            len += match *self.lens.get(number).ok_or(place)? {
+            len += match *self.spans.get(number).ok_or(place)? & LONG {
                 LONG => match self.get(number).len() {
                     0 => return Err(place),
                     len => len,
                 },
-                len => usize::from(len),
+                len => len as usize,
             };
         }
         // Nearly all strings are short, and copying a fixed length is quicker than copying theirs: what is copied too
@@ -52,11 +51,12 @@ impl TokenTable {
         let mut joined = vec![0; len + OVER];
         let mut at = 0;
         for number in numbers {
-            let start = if number == 0 { 0 } else { self.ends[number - 1] };
-            let len = usize::from(self.lens[number]);
-            match self.bytes.get(start..start + OVER) {
-                Some(bytes) if len <= OVER => {
-                    joined[at..at + OVER].copy_from_slice(bytes);
+            let span = self.spans[number];
+            let (start, len) = ((span >> 8) as usize, (span & LONG) as usize);
+            let from = self.bytes.get(start..).and_then(<[u8]>::first_chunk::<OVER>);
+            match (from, joined.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<OVER>)) {
+                (Some(from), Some(to)) if len <= OVER => {
+                    *to = *from;
                     at += len;
                 }
                 _ => {
@@ -94,8 +94,8 @@ impl TokenTable {
         let known = self.find(token).is_some();
         self.push_hidden(token);
         if !known {
-            let (bytes, ends) = (&self.bytes, &self.ends);
-            let hash = |&number: &u32| FxBuildHasher.hash_one(get(bytes, ends, number as usize));
+            let (bytes, spans) = (&self.bytes, &self.spans);
+            let hash = |&number: &u32| FxBuildHasher.hash_one(get(bytes, spans, number as usize));
             self.numbers.insert_unique(FxBuildHasher.hash_one(token), number, hash);
         }
     }
@@ -106,21 +106,21 @@ impl TokenTable {
     /// At the 2³²nd string.
     pub(crate) fn push_hidden(&mut self, token: &[u8]) {
         assert!(self.len() < u32::MAX as usize, "fewer than 2^32 strings");
+        self.spans.push((self.bytes.len() as u64) << 8 | (token.len() as u64).min(LONG));
         self.bytes.extend_from_slice(token);
-        self.ends.push(self.bytes.len());
-        self.lens.push(token.len().min(usize::from(LONG)) as u8);
     }
 
     /// Leaves the next number unused: [`get`](Self::get) has no bytes for it, and [`join`](Self::join) refuses it.
     pub(crate) fn push_unused(&mut self) {
         self.push_hidden(b"");
-        self.lens.pop();
-        self.lens.push(LONG);
+        if let Some(span) = self.spans.last_mut() {
+            *span |= LONG;
+        }
     }
 
     /// Whether a number, which must be below [`len`](Self::len), has been left unused.
     pub(crate) fn is_unused(&self, number: usize) -> bool {
-        self.lens[number] == LONG && self.get(number).is_empty()
+        self.spans[number] & LONG == LONG && self.get(number).is_empty()
     }
 
     /// All strings, in the order of their numbers.
@@ -130,9 +130,13 @@ impl TokenTable {
 }
 
 #[inline]
-fn get<'a>(bytes: &'a [u8], ends: &[usize], number: usize) -> &'a [u8] {
-    let start = if number == 0 { 0 } else { ends[number - 1] };
-    &bytes[start..ends[number]]
+fn get<'a>(bytes: &'a [u8], spans: &[u64], number: usize) -> &'a [u8] {
+    let start = (spans[number] >> 8) as usize;
+    let end = match spans[number] & LONG {
+        LONG => spans.get(number + 1).map_or(bytes.len(), |next| (next >> 8) as usize),
+        len => start + len as usize,
+    };
+    &bytes[start..end]
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Seconds and megabytes per second of the tokenizer, stage by stage, in CPU seconds over all threads.
 //!
 //! `cargo bench --bench tokens -- TEXT [VOCAB_SIZE] [TOKENIZER_OUT]`; set RAYON_NUM_THREADS=1 for one thread.
+//! `-- --encode TOKENIZER TEXT` only encodes and decodes documents, with a `tokenizer.json` that there is already.
 //! `-- --hostile TOKENIZER` encodes long runs without a space instead, and prints how the time grows with the length: 1 is
 //! in proportion. `tokens_peers.py` beside this file runs it and the tools of other people side by side.
 
@@ -23,6 +24,13 @@ fn main() -> wordgrove::Result<()> {
     if text == "--hostile" {
         return hostile(Path::new(&arguments.next().unwrap_or_else(|| "tokenizer.json".into())));
     }
+    if text == "--encode" {
+        let (Some(tokenizer), Some(text)) = (arguments.next(), arguments.next()) else {
+            eprintln!("usage: cargo bench --bench tokens -- --encode TOKENIZER TEXT");
+            return Ok(());
+        };
+        return documents_there_and_back(&Tokenizer::read(Path::new(&tokenizer))?, Path::new(&text));
+    }
     let mut config = BpeConfig::default();
     if let Some(vocab_size) = arguments.next() {
         config.vocab_size = vocab_size.parse().expect("VOCAB_SIZE is a number");
@@ -30,14 +38,9 @@ fn main() -> wordgrove::Result<()> {
     let corpus = Corpus::open(&[PathBuf::from(&text)])?;
     let megabytes = std::fs::metadata(&text).map_err(wordgrove::Error::io(&text))?.len() as f64 / 1e6;
     println!("{text}: {megabytes:.1} MB, {} threads, {}", rayon::current_num_threads(), wordgrove::math::cpu()?);
-    let report = |what: &str, clock: Clock| {
-        let (cpu, wall) = clock.read();
-        println!("{what}: {cpu:.3} s CPU, {wall:.3} s, {:.0} MB/s of CPU", megabytes / cpu);
-    };
-
     let clock = Clock::start();
     let tokenizer = learn_bpe(&corpus, &config, &Silent)?;
-    report(&format!("learn {} tokens", tokenizer.n_tokens()), clock);
+    clock.report(&format!("learn {} tokens", tokenizer.n_tokens()), megabytes);
     println!("peak memory after learning: {} MiB", peak_mebibytes());
     if let Some(out) = arguments.next() {
         std::fs::write(&out, tokenizer.to_json()).map_err(wordgrove::Error::io(&out))?;
@@ -46,23 +49,28 @@ fn main() -> wordgrove::Result<()> {
     for pass in 1..=3 {
         let clock = Clock::start();
         encode_corpus(&corpus, &tokenizer, Path::new("/tmp"), &Silent)?;
-        report(&format!("encode the corpus into an id stream, pass {pass}"), clock);
+        clock.report(&format!("encode the corpus into an id stream, pass {pass}"), megabytes);
     }
 
-    let bytes = std::fs::read(&text).map_err(wordgrove::Error::io(&text))?;
-    let documents: Vec<&[u8]> = documents(&bytes);
     // A fresh copy has seen nothing.
-    let tokenizer = tokenizer.clone();
+    documents_there_and_back(&tokenizer.clone(), Path::new(&text))
+}
+
+/// Encodes a text three times and decodes it once, in documents on one thread.
+fn documents_there_and_back(tokenizer: &Tokenizer, text: &Path) -> wordgrove::Result<()> {
+    let bytes = std::fs::read(text).map_err(wordgrove::Error::io(text))?;
+    let megabytes = bytes.len() as f64 / 1e6;
+    let documents: Vec<&[u8]> = documents(&bytes);
     let mut encoded: Vec<Vec<TokenId>> = Vec::new();
     for pass in 1..=3 {
         let clock = Clock::start();
         encoded = documents.iter().map(|document| tokenizer.encode(document)).collect();
-        report(&format!("encode documents on one thread, pass {pass}"), clock);
+        clock.report(&format!("encode documents on one thread, pass {pass}"), megabytes);
     }
     println!("{} ids", encoded.iter().map(Vec::len).sum::<usize>());
     let clock = Clock::start();
     let n_bytes: usize = encoded.iter().map(|ids| tokenizer.decode(ids).map_or(0, |text| text.len())).sum();
-    report("decode documents on one thread", clock);
+    clock.report("decode documents on one thread", megabytes);
     assert_eq!(n_bytes, bytes.len(), "decoding gives the text back");
     Ok(())
 }
@@ -95,9 +103,9 @@ fn hostile(tokenizer: &Path) -> wordgrove::Result<()> {
                 end -= 1;
             }
             let times = [0; 5].map(|_| {
-                let start = Instant::now();
+                let clock = Clock::start();
                 tokenizer.encode(&text.as_bytes()[..end]);
-                start.elapsed().as_secs_f64()
+                clock.read().0
             });
             times.into_iter().fold(f64::INFINITY, f64::min)
         });
@@ -137,6 +145,11 @@ impl Clock {
     fn read(&self) -> (f64, f64) {
         let wall = self.wall.elapsed().as_secs_f64();
         (self.cpu.zip(cpu_seconds()).map_or(wall, |(start, now)| now - start), wall)
+    }
+
+    fn report(self, what: &str, megabytes: f64) {
+        let (cpu, wall) = self.read();
+        println!("{what}: {cpu:.3} s CPU, {wall:.3} s, {:.0} MB/s of CPU", megabytes / cpu);
     }
 }
 

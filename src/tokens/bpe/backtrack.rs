@@ -14,47 +14,32 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use super::cut::Cutter;
 use super::encode::Merger;
+use super::trie::{NONE, Trie};
 use crate::tokens::TokenId;
 
-/// No token, or no node.
-const NONE: u32 = u32::MAX;
-
-/// What is known about all tokens; built when the first long piece comes.
+/// What is known about all tokens; built when it is worth it.
 ///
 /// Tokens go by the time they appear: bytes are 0 to 255, what merge `r` makes is 256 + `r`.
 #[derive(Debug, Clone)]
 pub(crate) struct Backtracker {
     /// By time.
     tokens: Vec<Token>,
-    /// The trie of all tokens as an open table of its edges, a power of two long. The first 256 nodes are the bytes.
-    edges: Vec<Edge>,
-    /// `[256, 256]`: the edges of the first 256 nodes once more, to be found without searching.
-    second: Vec<Edge>,
+    /// By time, in bytes.
+    lens: Vec<u32>,
+    trie: Trie,
+    cutter: Cutter,
 }
 
-/// From a node by a byte to the next node.
+/// A token by its parts.
 #[derive(Debug, Clone, Copy)]
-struct Edge {
-    /// Node << 8 | byte; `u32::MAX` in a free place.
-    from: u32,
-    to: u32,
-    /// The token that ends there.
-    token: u32,
-}
-
-const FREE: Edge = Edge { from: NONE, to: NONE, token: NONE };
-
-/// Nodes have 24 bits.
-const MAX_NODES: u32 = 1 << 24;
-
-#[derive(Debug, Clone, Copy)]
-struct Token {
-    id: u32,
-    len: u32,
+#[repr(align(16))]
+pub(super) struct Token {
+    pub(super) id: u32,
     /// The two tokens whose merge it is; a byte is its own.
-    left: u32,
-    right: u32,
+    pub(super) left: u32,
+    pub(super) right: u32,
     /// The longest token that is a proper beginning of it.
     shorter: u32,
 }
@@ -75,7 +60,7 @@ impl Backtracker {
         let mut bytes: Vec<Vec<u8>> = Vec::new();
         for byte in 0..=255u8 {
             let time = u32::from(byte);
-            tokens.push(Token { id: merger.id_of_byte[byte as usize], len: 1, left: time, right: time, shorter: NONE });
+            tokens.push(Token { id: merger.id_of_byte[byte as usize], left: time, right: time, shorter: NONE });
             bytes.push(vec![byte]);
             if times.insert(merger.id_of_byte[byte as usize], time).is_some() {
                 return None;
@@ -85,72 +70,39 @@ impl Backtracker {
             let (&left, &right) = (times.get(&merge.left)?, times.get(&merge.right)?);
             let time = tokens.len() as u32;
             bytes.push([&bytes[left as usize][..], &bytes[right as usize]].concat());
-            let len = u32::try_from(bytes[time as usize].len()).ok()?;
-            tokens.push(Token { id: merge.merged, len, left, right, shorter: NONE });
+            tokens.push(Token { id: merge.merged, left, right, shorter: NONE });
             if times.insert(merge.merged, time).is_some() {
                 return None;
             }
         }
-        let mut backtracker = Backtracker { tokens, edges: Vec::new(), second: vec![FREE; 1 << 16] };
+        let lens = bytes.iter().map(|bytes| u32::try_from(bytes.len())).collect::<Result<_, _>>().ok()?;
         // A token whose own bytes merge to something else never occurs.
         let mut ids = Vec::new();
         let mut occurring: BTreeMap<&[u8], u32> = BTreeMap::new();
         for (time, bytes) in bytes.iter().enumerate() {
             ids.clear();
             merger.merge_by_rank(bytes, &mut ids);
-            if ids == [TokenId(backtracker.tokens[time].id)] {
+            if ids == [TokenId(tokens[time].id)] {
                 occurring.insert(bytes, time as u32);
             }
         }
-        // As many as there are different beginnings: what each token does not share with the one before it.
-        let (mut n_edges, mut last): (usize, &[u8]) = (0, &[]);
-        for bytes in occurring.keys() {
-            let n_shared = bytes.iter().zip(last).take_while(|(a, b)| a == b).count();
-            n_edges += bytes.len() - n_shared;
-            last = bytes;
-        }
-        if n_edges >= MAX_NODES as usize {
-            return None;
-        }
-        // Half full at most; and no larger, so that it stays in a near cache.
-        backtracker.edges = vec![FREE; (n_edges * 2).next_power_of_two()];
-        let mut n_nodes = 256;
-        // In the order of their bytes, so that a token's beginnings come before it.
-        for (bytes, time) in occurring {
-            let mut node = u32::from(bytes[0]);
-            let mut shorter = if bytes.len() > 1 { node } else { NONE };
-            for (at, &byte) in bytes.iter().enumerate().skip(1) {
-                let from = node << 8 | u32::from(byte);
-                let place = backtracker.find(from);
-                let edge = &mut backtracker.edges[place];
-                if edge.from != from {
-                    *edge = Edge { from, to: n_nodes, token: NONE };
-                    n_nodes += 1;
-                }
-                node = edge.to;
-                if at + 1 == bytes.len() {
-                    edge.token = time;
-                } else if edge.token != NONE {
-                    shorter = edge.token;
-                }
+        // In the order of their bytes a token's beginnings come before it.
+        let mut beginnings: Vec<(&[u8], u32)> = Vec::new();
+        for (&bytes, &time) in &occurring {
+            while beginnings.last().is_some_and(|(beginning, _)| !bytes.starts_with(beginning)) {
+                beginnings.pop();
             }
-            backtracker.tokens[time as usize].shorter = shorter;
+            tokens[time as usize].shorter = beginnings.last().map_or(NONE, |&(_, shorter)| shorter);
+            beginnings.push((bytes, time));
         }
-        for from in 0..1 << 16 {
-            backtracker.second[from as usize] = backtracker.edges[backtracker.find(from)];
-        }
-        Some(backtracker)
+        let trie = Trie::new(&occurring)?;
+        let cutter = Cutter::new(merger, &tokens, &bytes);
+        Some(Backtracker { tokens, lens, trie, cutter })
     }
 
-    /// Where an edge is, or the free place where it belongs.
-    #[inline]
-    fn find(&self, from: u32) -> usize {
-        let mask = self.edges.len() - 1;
-        let mut at = (u64::from(from).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
-        while self.edges[at].from != from && self.edges[at].from != FREE.from {
-            at = (at + 1) & mask;
-        }
-        at
+    /// What knows where long pieces may be cut.
+    pub(crate) fn cutter(&self) -> &Cutter {
+        &self.cutter
     }
 
     /// Appends the ids of a piece; `path` is overwritten.
@@ -159,13 +111,13 @@ impl Backtracker {
         path.open.clear();
         path.open.resize(piece.len() / 64 + 1, !0);
         let mut at = 0;
-        let mut next = self.longest(piece, at);
+        let mut next = self.trie.longest(&piece[at..]);
         while at < piece.len() {
             let before = path.tokens.last().copied();
             let mut token = next;
             // The longest that fits.
             while token != NONE {
-                let end = at + self.tokens[token as usize].len as usize;
+                let end = at + self.lens[token as usize] as usize;
                 if path.open[end / 64] >> (end % 64) & 1 == 1
                     && before.is_none_or(|before| self.are_compatible(merger, before, token))
                 {
@@ -175,34 +127,17 @@ impl Backtracker {
             }
             if token != NONE {
                 path.tokens.push(token);
-                at += self.tokens[token as usize].len as usize;
-                next = self.longest(piece, at);
+                at += self.lens[token as usize] as usize;
+                next = self.trie.longest(&piece[at..]);
             } else {
                 // Nothing follows the token before: no token can end here.
                 path.open[at / 64] &= !(1 << (at % 64));
                 let before = path.tokens.pop().expect("the first token has no other before it, so a byte always fits");
-                at -= self.tokens[before as usize].len as usize;
+                at -= self.lens[before as usize] as usize;
                 next = self.tokens[before as usize].shorter;
             }
         }
         ids.extend(path.tokens.iter().map(|&token| TokenId(self.tokens[token as usize].id)));
-    }
-
-    /// The longest token that the text has at `at`.
-    fn longest(&self, piece: &[u8], at: usize) -> u32 {
-        let Some((&first, rest)) = piece.get(at..).and_then(<[u8]>::split_first) else { return NONE };
-        let mut longest = u32::from(first);
-        let Some((&second, rest)) = rest.split_first() else { return longest };
-        let mut edge = self.second[usize::from(first) << 8 | usize::from(second)];
-        let mut rest = rest.iter();
-        while edge.to != NONE {
-            if edge.token != NONE {
-                longest = edge.token;
-            }
-            let Some(&byte) = rest.next() else { break };
-            edge = self.edges[self.find(edge.to << 8 | u32::from(byte))];
-        }
-        longest
     }
 
     /// Whether the merge of the two tokens' bytes is these two tokens.

@@ -5,15 +5,19 @@
 //! from end to end; long ones go through [`backtrack`](super::backtrack) or, where that does not hold, keep their pairs in
 //! a heap.
 
+use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use binary_heap_plus::BinaryHeap;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::backtrack::{Backtracker, Path};
-use super::cache::{MAX_INLINE, PieceCache, Place};
+use super::cache::{MAX_INLINE, MAX_KEPT, PieceCache, Place, fingerprint};
 use super::count::{MAX_SHORT, short_key};
+use super::cut::MAX_CUTS;
 use super::pair_table::PairTable;
 use crate::tokens::TokenId;
 use crate::tokens::pretokenize::{LineFeed, Pattern};
@@ -21,38 +25,66 @@ use crate::tokens::pretokenize::{LineFeed, Pattern};
 /// The longest piece that is searched from end to end.
 const MAX_SEARCHED: usize = 64;
 
-/// The longest piece that is kept in the cache. Longer ones are seldom met again.
-const MAX_KEPT: usize = 32;
+/// After so many bytes of new pieces the backtracker is built, which takes as long as merging about as many.
+const WORTH_BACKTRACKING: usize = 1 << 16;
 
 /// The rank of a pair that does not merge.
 const NEVER: u32 = u32::MAX;
 
 /// What turns pieces into ids; shared by all workers.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Merger {
     pub(crate) id_of_byte: [u32; 256],
     pub(crate) pairs: PairTable,
     /// The tokens by their bytes, where a piece that is a token is not merged (`ignore_merges`).
     pub(crate) whole: Option<HashMap<Box<[u8]>, u32, FxBuildHasher>>,
-    /// For long pieces; made for the first. `None` where it does not work.
+    /// `None` where it does not work.
     backtracker: OnceLock<Option<Backtracker>>,
+    /// How many bytes were merged without it, about.
+    n_merged: AtomicUsize,
+}
+
+impl Clone for Merger {
+    fn clone(&self) -> Merger {
+        Merger {
+            id_of_byte: self.id_of_byte,
+            pairs: self.pairs.clone(),
+            whole: self.whole.clone(),
+            backtracker: self.backtracker.clone(),
+            n_merged: AtomicUsize::new(self.n_merged.load(Relaxed)),
+        }
+    }
 }
 
 /// One worker's memory: what it has seen, and room to merge in.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     cache: PieceCache,
-    /// The pieces being looked up: their keys, 0 for those without, and places in the cache.
-    asked: Box<[(u128, Place); LOOKED_UP]>,
+    /// The pieces being looked up.
+    asked: Box<[Asked; MAX_ASKED]>,
     path: Path,
     long: LongPiece,
 }
+
+/// A piece, or a part of one, that is being looked up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    /// 0 for a long piece, [`PART`] for a long part.
+    key: u128,
+    /// Where it would be in the cache.
+    place: Place,
+    /// In the text; it begins where the one before ends.
+    end: usize,
+}
+
+/// In the key of a part that must not be taken for a piece with the same bytes.
+const PART: u128 = 1 << 127;
 
 impl Default for Workspace {
     fn default() -> Workspace {
         Workspace {
             cache: PieceCache::default(),
-            asked: Box::new([(0, 0); LOOKED_UP]),
+            asked: Box::new([Asked::default(); MAX_ASKED]),
             path: Path::default(),
             long: LongPiece::default(),
         }
@@ -62,18 +94,19 @@ impl Default for Workspace {
 /// So many pieces are looked up at a time: enough for the memory to answer while the next are asked for.
 const LOOKED_UP: usize = 64;
 
+/// Or a few more, when the last is cut into parts.
+const MAX_ASKED: usize = LOOKED_UP + MAX_CUTS;
+
 impl Merger {
     pub(crate) fn new(id_of_byte: [u32; 256], pairs: PairTable) -> Merger {
-        Merger { id_of_byte, pairs, whole: None, backtracker: OnceLock::new() }
+        Merger { id_of_byte, pairs, whole: None, backtracker: OnceLock::new(), n_merged: AtomicUsize::new(0) }
     }
 
     /// Appends the ids of `text` to `ids`.
     pub(crate) fn encode(&self, pattern: &Pattern, text: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
         let mut start = 0;
         pattern.for_each_batch(text, LineFeed::Within, |ends| {
-            for ends in ends.chunks(LOOKED_UP) {
-                start = self.encode_batch(text, start, ends, workspace, ids);
-            }
+            start = self.encode_batch(text, start, ends, workspace, ids);
         });
     }
 
@@ -93,8 +126,8 @@ impl Merger {
             while !rest.is_empty() {
                 // With lines cut apart a line feed is always the last byte of a piece of white space, and that white
                 // space is one piece with or without it.
-                let n = rest.iter().take(LOOKED_UP).position(|&end| text[end - 1] == b'\n');
-                let (batch, behind) = rest.split_at(n.unwrap_or(rest.len().min(LOOKED_UP)));
+                let n = rest.iter().position(|&end| text[end - 1] == b'\n');
+                let (batch, behind) = rest.split_at(n.unwrap_or(rest.len()));
                 start = self.encode_batch(text, start, batch, workspace, ids);
                 rest = behind;
                 if n.is_some()
@@ -102,7 +135,9 @@ impl Merger {
                 {
                     let white = &text[start..end - 1];
                     let white = white.strip_suffix(b"\r").unwrap_or(white);
-                    self.encode_batch(text, start, &[start + white.len()], workspace, ids);
+                    if !white.is_empty() {
+                        self.encode_batch(text, start, &[start + white.len()], workspace, ids);
+                    }
                     ends.push(ids.len());
                     start = end;
                     rest = behind;
@@ -111,7 +146,7 @@ impl Merger {
         });
     }
 
-    /// Appends the ids of the pieces between `start` and each of the at most 64 `ends`; returns the last end.
+    /// Appends the ids of the pieces between `start` and each of `ends`, none of them empty; returns the last end.
     fn encode_batch(
         &self,
         text: &[u8],
@@ -120,82 +155,144 @@ impl Merger {
         workspace: &mut Workspace,
         ids: &mut Vec<TokenId>,
     ) -> usize {
-        let mut first = start;
-        for (&end, asked) in ends.iter().zip(workspace.asked.iter_mut()) {
-            *asked = if (1..=MAX_SHORT).contains(&(end - first)) {
-                let key = short_key(text, first, end);
-                (key, workspace.cache.place(key))
-            } else {
-                (0, 0)
-            };
-            first = end;
-        }
-        // A whole slot is written for every piece, and the next piece begins behind the ids that there are.
-        let mut found = [TokenId(0); LOOKED_UP * MAX_INLINE + 1];
-        let mut n_found = 0;
-        let mut first = start;
-        for (index, &end) in ends.iter().enumerate() {
-            let (key, place) = workspace.asked[index];
-            match workspace.cache.get(key, place) {
-                Some(slot) if slot[MAX_INLINE].index() <= MAX_INLINE => {
-                    found[n_found..n_found + MAX_INLINE + 1].copy_from_slice(slot);
-                    n_found += slot[MAX_INLINE].index();
+        let (mut first, mut n_asked, mut answered) = (start, 0, start);
+        let mut ends = ends.iter();
+        loop {
+            let slots = workspace.cache.slots();
+            let mut long = None;
+            // In this order no end is taken that there is no room for.
+            for (asked, &end) in workspace.asked[n_asked..LOOKED_UP].iter_mut().zip(ends.by_ref()) {
+                if end - first > MAX_SHORT {
+                    long = Some(end);
+                    break;
                 }
-                known => {
-                    ids.extend_from_slice(&found[..n_found]);
-                    n_found = 0;
-                    match known {
-                        Some(slot) => ids.extend_from_slice(workspace.cache.more(slot)),
-                        None if key == 0 => self.encode_long(&text[first..end], workspace, ids),
-                        None => {
-                            let known = ids.len();
-                            self.merge_short(&text[first..end], ids);
-                            workspace.cache.put(key, &ids[known..]);
-                        }
+                let key = short_key(text, first, end);
+                *asked = Asked { key, place: slots.place(key), end };
+                n_asked += 1;
+                first = end;
+            }
+            if let Some(end) = long {
+                self.cut(text, first..end, |parts| {
+                    let slots = workspace.cache.slots();
+                    for (&(end, key), asked) in parts.iter().zip(&mut workspace.asked[n_asked..]) {
+                        *asked = Asked { key, place: slots.place(key), end };
+                    }
+                    n_asked += parts.len();
+                    if n_asked >= LOOKED_UP {
+                        self.answer(text, answered, n_asked, workspace, ids);
+                        answered = workspace.asked[n_asked - 1].end;
+                        n_asked = 0;
+                    }
+                });
+                first = end;
+            }
+            if n_asked >= LOOKED_UP || long.is_none() {
+                self.answer(text, answered, n_asked, workspace, ids);
+                (answered, n_asked) = (first, 0);
+                if ends.len() == 0 {
+                    return first;
+                }
+            }
+        }
+    }
+
+    /// Hands the parts of a long piece that can be encoded by themselves to `parts`, some at a time: where each ends, and
+    /// its key.
+    #[inline]
+    fn cut(&self, text: &[u8], piece: Range<usize>, mut parts: impl FnMut(&[(usize, u128)])) {
+        let key = |first: usize, end: usize| match end - first {
+            1..=MAX_SHORT => short_key(text, first, end),
+            ..=MAX_KEPT => fingerprint(&text[first..end]),
+            _ => 0,
+        };
+        let cutter = match self.find_whole(&text[piece.clone()]) {
+            Some(_) => None,
+            None => self.backtracker(piece.len()).map(Backtracker::cutter),
+        };
+        let Some(cutter) = cutter else { return parts(&[(piece.end, key(piece.start, piece.end))]) };
+        // A part must not be taken for a whole piece, where that makes a difference.
+        let mark = if self.whole.is_some() { PART } else { 0 };
+        let mut first = piece.start;
+        let mut found = [(0, 0); MAX_CUTS];
+        cutter.for_each_cut(&text[piece.clone()], |places| {
+            for (place, part) in places.iter().zip(&mut found) {
+                let end = piece.start + place;
+                *part = (end, key(first, end) | mark);
+                first = end;
+            }
+            parts(&found[..places.len()]);
+        });
+        parts(&[(piece.end, key(first, piece.end) | if first > piece.start { mark } else { 0 })]);
+    }
+
+    /// Appends the ids of the first `n` pieces that were asked for; they begin at `start`.
+    fn answer(&self, text: &[u8], start: usize, n: usize, workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
+        // A whole slot is written for every piece, and the next piece begins behind the ids that there are.
+        let mut found = [TokenId(0); MAX_ASKED * MAX_INLINE + 1];
+        let (mut first, mut done) = (start, 0);
+        while done < n {
+            let slots = workspace.cache.slots();
+            let mut n_found = 0;
+            let mut other = None;
+            for &Asked { key, place, end } in &workspace.asked[done..n] {
+                let slot = slots.get(key, place);
+                match slot {
+                    Some(slot) if slot[MAX_INLINE].index() <= MAX_INLINE => {
+                        found[n_found..n_found + MAX_INLINE + 1].copy_from_slice(slot);
+                        n_found += slot[MAX_INLINE].index();
+                    }
+                    _ => {
+                        other = Some((slot, key, end));
+                        break;
+                    }
+                }
+                first = end;
+                done += 1;
+            }
+            ids.extend_from_slice(&found[..n_found]);
+            let Some((slot, key, end)) = other else { break };
+            let piece = &text[first..end];
+            match slot.and_then(|slot| workspace.cache.more(slot, piece)) {
+                Some(more) => ids.extend_from_slice(more),
+                None => {
+                    let known = ids.len();
+                    self.merge_new(piece, key, workspace, ids);
+                    if key & !PART != 0 {
+                        workspace.cache.put(key, piece, &ids[known..]);
                     }
                 }
             }
             first = end;
-        }
-        ids.extend_from_slice(&found[..n_found]);
-        first
-    }
-
-    /// Appends the ids of a piece that is too long for a key, or of none.
-    fn encode_long(&self, piece: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
-        match piece.len() {
-            0 => {}
-            1..=MAX_KEPT => {
-                if !workspace.cache.get_long(piece, ids) {
-                    let known = ids.len();
-                    self.merge_long(piece, workspace, ids);
-                    workspace.cache.put_long(piece, &ids[known..]);
-                }
-            }
-            _ => self.merge_long(piece, workspace, ids),
+            done += 1;
         }
     }
 
-    /// The ids of a piece that is not worth keeping, or not kept yet.
-    fn merge_long(&self, piece: &[u8], workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
-        match (self.find_whole(piece), self.backtracker.get_or_init(|| Backtracker::new(self))) {
-            (Some(id), _) => ids.push(id),
-            (None, Some(backtracker)) => backtracker.encode(self, piece, &mut workspace.path, ids),
-            (None, None) => self.merge_with_heap(piece, &mut workspace.long, ids),
+    /// Appends the ids of a piece that was not seen before.
+    fn merge_new(&self, piece: &[u8], key: u128, workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
+        if key & PART == 0
+            && let Some(id) = self.find_whole(piece)
+        {
+            return ids.push(id);
+        }
+        match self.backtracker(piece.len()) {
+            Some(backtracker) => backtracker.encode(self, piece, &mut workspace.path, ids),
+            None if piece.len() <= MAX_SEARCHED => self.merge_searching(piece, ids),
+            None => self.merge_with_heap(piece, &mut workspace.long, ids),
+        }
+    }
+
+    /// What knows how to go without merging, where that works; made when so much has been merged that it is worth it.
+    fn backtracker(&self, n_bytes: usize) -> Option<&Backtracker> {
+        match self.backtracker.get() {
+            Some(backtracker) => backtracker.as_ref(),
+            None if self.n_merged.fetch_add(n_bytes, Relaxed) < WORTH_BACKTRACKING => None,
+            None => self.backtracker.get_or_init(|| Backtracker::new(self)).as_ref(),
         }
     }
 
     /// The token that the piece is, where that goes before merging.
     fn find_whole(&self, piece: &[u8]) -> Option<TokenId> {
         self.whole.as_ref()?.get(piece).copied().map(TokenId)
-    }
-
-    /// The ids of a piece of 1 to 64 bytes.
-    fn merge_short(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
-        match self.find_whole(piece) {
-            Some(id) => ids.push(id),
-            None => self.merge_searching(piece, ids),
-        }
     }
 
     /// Merges a piece of any length, without the whole piece and without what backtracking knows.

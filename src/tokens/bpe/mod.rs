@@ -5,9 +5,11 @@
 mod backtrack;
 mod cache;
 pub(crate) mod count;
+mod cut;
 mod encode;
 mod learn;
 mod pair_table;
+mod trie;
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -328,7 +330,7 @@ impl Bpe {
         self.with_workspace(|workspace| self.merger.encode_lines(&self.pattern, text, workspace, ids, ends));
     }
 
-    /// Frees what the workspaces have seen: some 20 MB for each worker that has encoded a long text.
+    /// Frees what the workspaces have seen: up to 40 MB for each worker that has encoded a long text.
     pub(crate) fn forget(&self) {
         self.idle.lock().expect("no panic while the lock is held").clear();
     }

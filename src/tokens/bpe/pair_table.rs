@@ -16,6 +16,9 @@ pub(crate) struct Merge {
 pub(crate) struct PairTable {
     /// `[256, 256]` by bytes, not by tokens.
     byte_pairs: Vec<u32>,
+    /// A bit for each pair, by its hash: most pairs that are asked for do not merge, and most of these find a 0 here,
+    /// in a cache that is nearer than the slots.
+    merging: Vec<u64>,
     /// A power of two; rank `u32::MAX` marks a free slot.
     slots: Vec<Slot>,
     /// By rank.
@@ -23,6 +26,7 @@ pub(crate) struct PairTable {
 }
 
 #[derive(Debug, Clone, Copy)]
+#[repr(align(16))]
 struct Slot {
     left: u32,
     right: u32,
@@ -31,12 +35,16 @@ struct Slot {
 
 const NEVER: u32 = u32::MAX;
 
+/// So many bits for each slot: one in sixteen pairs that do not merge is searched for in vain.
+const BITS_PER_SLOT: usize = 8;
+
 impl PairTable {
     /// A table of `merges`, which are fewer than 2³¹; a pair that occurs twice has its first rank.
     pub(crate) fn new(merges: Vec<Merge>, id_of_byte: &[u32; 256]) -> PairTable {
         let n_slots = (merges.len() * 2).next_power_of_two().max(16);
         let mut table = PairTable {
             byte_pairs: vec![NEVER; 256 * 256],
+            merging: vec![0; n_slots * BITS_PER_SLOT / 64],
             slots: vec![Slot { left: 0, right: 0, rank: NEVER }; n_slots],
             merges,
         };
@@ -45,6 +53,8 @@ impl PairTable {
             let at = table.find(left, right);
             if table.slots[at].rank == NEVER {
                 table.slots[at] = Slot { left, right, rank: rank as u32 };
+                let bit = table.bit(hash(left, right));
+                table.merging[bit / 64] |= 1 << (bit % 64);
             }
         }
         for left in 0..256 {
@@ -69,6 +79,10 @@ impl PairTable {
     /// The rank of two tokens.
     #[inline]
     pub(crate) fn rank(&self, left: u32, right: u32) -> u32 {
+        let bit = self.bit(hash(left, right));
+        if self.merging[bit / 64] >> (bit % 64) & 1 == 0 {
+            return NEVER;
+        }
         self.slots[self.find(left, right)].rank
     }
 
@@ -82,9 +96,7 @@ impl PairTable {
     #[inline]
     fn find(&self, left: u32, right: u32) -> usize {
         let mask = self.slots.len() - 1;
-        // Fibonacci hashing: the high bits of the product are well mixed.
-        let product = (u64::from(left) << 32 | u64::from(right)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut at = (product >> 32) as usize & mask;
+        let mut at = (hash(left, right) >> 32) as usize & mask;
         loop {
             let slot = &self.slots[at];
             if slot.rank == NEVER || (slot.left == left && slot.right == right) {
@@ -93,6 +105,17 @@ impl PairTable {
             at = (at + 1) & mask;
         }
     }
+
+    #[inline]
+    fn bit(&self, hash: u64) -> usize {
+        (hash >> 24) as usize & (self.merging.len() * 64 - 1)
+    }
+}
+
+/// Fibonacci hashing: the high bits of the product are well mixed.
+#[inline]
+fn hash(left: u32, right: u32) -> u64 {
+    (u64::from(left) << 32 | u64::from(right)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]

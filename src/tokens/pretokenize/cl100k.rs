@@ -47,6 +47,50 @@ pub(super) fn tiktoken_piece_end(text: &[u8], start: usize, line_feed: LineFeed)
     at
 }
 
+/// The pieces of the published form, as `scan` hands them over, in the form of newer versions of tiktoken: white space at
+/// the very end of the text is one piece.
+pub(super) fn with_white_end_whole(
+    text: &[u8],
+    mut ends: impl FnMut(&[usize]),
+    scan: impl FnOnce(&mut dyn FnMut(&[usize])),
+) {
+    let white = text.len() - white_end_len(text);
+    if white == 0 {
+        if !text.is_empty() {
+            ends(&[text.len()]);
+        }
+        return;
+    }
+    let mut is_over = false;
+    scan(&mut |batch| {
+        if is_over {
+            return;
+        }
+        // A piece that begins before the white end and reaches into it stays as it is.
+        let within = batch.partition_point(|&end| end < white);
+        is_over = within < batch.len();
+        ends(&batch[..batch.len().min(within + 1)]);
+        if is_over && batch[within] < text.len() {
+            ends(&[text.len()]);
+        }
+    });
+}
+
+/// How many bytes of white space `text` ends with.
+fn white_end_len(text: &[u8]) -> usize {
+    let mut start = text.len();
+    while start > 0 {
+        // Back to where a character begins; of bytes that are no character each stands for itself.
+        let first = (start.saturating_sub(4)..start).rev().find(|&at| text[at] & 0xC0 != 0x80).unwrap_or(start - 1);
+        let (class, len) = class_at(text, first);
+        if class & WHITE == 0 || first + len != start {
+            break;
+        }
+        start = first;
+    }
+    text.len() - start
+}
+
 /// The length of `'s`, `'T`, `'Re`, … at the beginning of `text`. `ſ`, the long s, is an s in another case.
 pub(super) fn any_case_contraction(text: &[u8]) -> Option<usize> {
     let [b'\'', rest @ ..] = text else { return None };

@@ -4,83 +4,25 @@
 //! first of a piece follows from what kind of character each byte belongs to, and the byte before it, and the byte after
 //! it. Only apostrophes, characters beyond ASCII and white space of several bytes are looked at one by one.
 
-use std::ops::Range;
-
 use super::LineFeed;
-use super::classes::{LETTER, NUMBER, WHITE, class_at};
+use super::classes::{WHITE, class_at};
 use super::gpt2::contraction;
+use super::windows::{EMPTY, Found, MASKS, Window, put, take, write};
 use crate::math::{ByteClassifier, ByteMasks};
-
-/// So many bytes at a time: 16 masks of each kind, which stay in the nearest cache.
-pub(super) const WINDOW: usize = 1024;
-
-/// So many places are written at a time, wanted or not: there are seldom more in 64 bytes than two times as many, and the
-/// processor guesses well how often that is.
-const WRITTEN: usize = 8;
 
 /// Hands the ends of all pieces of `text` to `ends`, many at a time and ascending.
 pub(super) fn scan(text: &[u8], line_feed: LineFeed, classifier: ByteClassifier, mut ends: impl FnMut(&[usize])) {
-    let mut masks = [ByteMasks::default(); WINDOW / 64];
-    let mut found = [0; WINDOW + WRITTEN];
+    let mut window = Window::new();
+    let mut found = EMPTY;
     let mut before = Before::default();
-    let mut wide_white = Vec::new();
-    let mut start = 0;
-    while start < text.len() {
-        let end = window_end(text, start);
-        let masks = &mut masks[..(end - start).div_ceil(64)];
-        classifier.classify(&text[start..end], masks);
-        add_wide_characters(text, start, masks, &mut wide_white);
-        let n = starts(text, start..end, masks, line_feed, &mut before, &wide_white, &mut found);
+    while window.end() < text.len() {
+        window.move_to(text, window.end(), classifier);
+        let n = starts(text, &window, line_feed, &mut before, &mut found);
         // The beginning of the text is no end.
-        ends(if start == 0 { &found[1..n] } else { &found[..n] });
-        start = end;
+        ends(if window.start == 0 { &found[1..n] } else { &found[..n] });
     }
     if !text.is_empty() {
         ends(&[text.len()]);
-    }
-}
-
-/// Where the window that begins at `start` ends: not inside a character.
-fn window_end(text: &[u8], start: usize) -> usize {
-    let end = start + WINDOW;
-    if end >= text.len() {
-        return text.len();
-    }
-    // A character has at most three bytes after its first. Where there is no first byte among these, they are no
-    // character either, and any cut will do.
-    let is_inside = |at: &usize| text[*at] & 0xC0 == 0x80;
-    (end - 3..=end).rev().find(|at| !is_inside(at)).unwrap_or(end)
-}
-
-/// Puts the characters beyond ASCII into the masks, each with all its bytes; the white ones also into `wide_white`, as
-/// their first byte in the window and their length.
-fn add_wide_characters(text: &[u8], start: usize, masks: &mut [ByteMasks], wide_white: &mut Vec<(usize, usize)>) {
-    wide_white.clear();
-    let mut done = 0;
-    for block in 0..masks.len() {
-        let mut high = masks[block].high;
-        while high != 0 {
-            let at = block * 64 + high.trailing_zeros() as usize;
-            high &= high - 1;
-            if at < done {
-                continue;
-            }
-            let (class, len) = class_at(text, start + at);
-            done = at + len;
-            if class & (LETTER | NUMBER | WHITE) == 0 {
-                continue;
-            }
-            if class & WHITE != 0 {
-                wide_white.push((at, len));
-            }
-            for at in at..done {
-                let masks = &mut masks[at / 64];
-                let bit = 1 << (at % 64);
-                masks.letter |= if class & LETTER != 0 { bit } else { 0 };
-                masks.digit |= if class & NUMBER != 0 { bit } else { 0 };
-                masks.white |= if class & WHITE != 0 { bit } else { 0 };
-            }
-        }
     }
 }
 
@@ -99,19 +41,12 @@ struct Before {
 }
 
 /// Writes the first bytes of all pieces that begin in the window to `found`; returns how many there are.
-fn starts(
-    text: &[u8],
-    window: Range<usize>,
-    masks: &[ByteMasks],
-    line_feed: LineFeed,
-    before: &mut Before,
-    wide_white: &[(usize, usize)],
-    found: &mut [usize; WINDOW + WRITTEN],
-) -> usize {
-    let n_bytes = window.end - window.start;
+fn starts(text: &[u8], window: &Window, line_feed: LineFeed, before: &mut Before, found: &mut Found) -> usize {
+    let n_bytes = window.n_bytes;
+    let masks = &window.masks[..window.n_blocks()];
     // White space is split before what follows it; the end of the text splits nothing, as if white space followed.
-    let white_behind = window.end == text.len() || class_at(text, window.end).0 & WHITE != 0;
-    let mut starts = [0u64; WINDOW / 64];
+    let white_behind = window.end() == text.len() || class_at(text, window.end()).0 & WHITE != 0;
+    let mut starts = [0u64; MASKS];
     for (block, mask) in masks.iter().enumerate() {
         let n_inside = (n_bytes - block * 64).min(64);
         let &ByteMasks { letter, digit, white, space, line_feed: feed, .. } = mask;
@@ -141,7 +76,7 @@ fn starts(
     }
 
     // What was said of the last byte of a white character is true of its first.
-    for &(at, len) in wide_white {
+    for &(at, len) in &window.wide_white {
         let last = at + len - 1;
         if take(&mut starts, last) {
             put(&mut starts, at);
@@ -153,7 +88,7 @@ fn starts(
         for at in window.start..before.contraction_end {
             take(&mut starts, at - window.start);
         }
-        if before.contraction_end < window.end {
+        if before.contraction_end < window.end() {
             put(&mut starts, before.contraction_end - window.start);
         }
     }
@@ -175,27 +110,7 @@ fn starts(
                 }
             }
         }
-        let mut left = starts[block];
-        let behind = n_found + left.count_ones() as usize;
-        while n_found < behind {
-            for place in &mut found[n_found..n_found + WRITTEN] {
-                *place = window.start + block * 64 + left.trailing_zeros() as usize;
-                left &= left.wrapping_sub(1);
-            }
-            n_found += WRITTEN;
-        }
-        n_found = behind;
+        n_found = write(starts[block], window.start + block * 64, found, n_found);
     }
     n_found
-}
-
-/// Clears a bit and tells whether it was set.
-fn take(bits: &mut [u64], at: usize) -> bool {
-    let was = bits[at / 64] >> (at % 64) & 1 == 1;
-    bits[at / 64] &= !(1 << (at % 64));
-    was
-}
-
-fn put(bits: &mut [u64], at: usize) {
-    bits[at / 64] |= 1 << (at % 64);
 }

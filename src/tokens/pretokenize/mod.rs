@@ -5,6 +5,7 @@
 //! a long run. Each scanner is checked against its regex.
 
 mod cl100k;
+mod cl100k_masks;
 mod class_table;
 pub(crate) mod classes;
 mod custom;
@@ -12,11 +13,13 @@ mod dialect;
 mod gpt2;
 mod gpt2_masks;
 mod o200k;
+mod windows;
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::math::ByteClassifier;
+use cl100k_masks::Rules;
 
 pub use custom::CustomPattern;
 
@@ -162,13 +165,12 @@ impl Pattern {
     /// Hands the ends of the pieces of `text` to `ends`, ascending, many at a time; the last is the end of the text.
     pub(crate) fn for_each_batch(&self, text: &[u8], line_feed: LineFeed, mut ends: impl FnMut(&[usize])) {
         match self {
-            Pattern::Gpt2 => match ByteClassifier::chosen() {
-                Some(classifier) if text.len() >= WORTH_MASKS => gpt2_masks::scan(text, line_feed, classifier, ends),
-                _ => one_by_one(text, |at| gpt2::piece_end(text, at, line_feed), ends),
-            },
-            Pattern::Cl100k => one_by_one(text, |at| cl100k::piece_end(text, at, line_feed), ends),
-            Pattern::Cl100kTiktoken => one_by_one(text, |at| cl100k::tiktoken_piece_end(text, at, line_feed), ends),
-            Pattern::O200k => one_by_one(text, |at| o200k::piece_end(text, at, line_feed), ends),
+            Pattern::Gpt2 | Pattern::Cl100k | Pattern::Cl100kTiktoken | Pattern::O200k => {
+                match ByteClassifier::chosen() {
+                    Some(classifier) if text.len() >= WORTH_MASKS => self.scan_masks(text, line_feed, classifier, ends),
+                    _ => self.scan_characters(text, line_feed, ends),
+                }
+            }
             Pattern::Sequence(steps) => cut_in_turn(steps, text, 0, line_feed, &mut ends),
             Pattern::Whole | Pattern::Custom(_) => {
                 let mut start = 0;
@@ -181,6 +183,30 @@ impl Pattern {
                     start += part.len();
                 }
             }
+        }
+    }
+
+    /// One of the three patterns that are written out, 64 bytes at a time.
+    fn scan_masks(&self, text: &[u8], line_feed: LineFeed, classifier: ByteClassifier, ends: impl FnMut(&[usize])) {
+        match self {
+            Pattern::Cl100k => cl100k_masks::scan(text, Rules::Cl100k, line_feed, classifier, ends),
+            // Each line would have an end of its own to look at.
+            Pattern::Cl100kTiktoken if line_feed == LineFeed::Ends => self.scan_characters(text, line_feed, ends),
+            Pattern::Cl100kTiktoken => cl100k::with_white_end_whole(text, ends, |ends| {
+                cl100k_masks::scan(text, Rules::Cl100k, line_feed, classifier, ends);
+            }),
+            Pattern::O200k => cl100k_masks::scan(text, Rules::O200k, line_feed, classifier, ends),
+            _ => gpt2_masks::scan(text, line_feed, classifier, ends),
+        }
+    }
+
+    /// The same, one character after the other.
+    fn scan_characters(&self, text: &[u8], line_feed: LineFeed, ends: impl FnMut(&[usize])) {
+        match self {
+            Pattern::Cl100k => one_by_one(text, |at| cl100k::piece_end(text, at, line_feed), ends),
+            Pattern::Cl100kTiktoken => one_by_one(text, |at| cl100k::tiktoken_piece_end(text, at, line_feed), ends),
+            Pattern::O200k => one_by_one(text, |at| o200k::piece_end(text, at, line_feed), ends),
+            _ => one_by_one(text, |at| gpt2::piece_end(text, at, line_feed), ends),
         }
     }
 
@@ -268,14 +294,14 @@ mod tests {
         };
         let mut all = Vec::new();
         pattern.for_each_batch(text, line_feed, |ends| all.extend_from_slice(ends));
-        if *pattern == Pattern::Gpt2 {
+        if matches!(pattern, Pattern::Gpt2 | Pattern::Cl100k | Pattern::Cl100kTiktoken | Pattern::O200k) {
             let mut plain = Vec::new();
-            one_by_one(text, |at| gpt2::piece_end(text, at, line_feed), |ends| plain.extend_from_slice(ends));
-            assert_eq!(all, plain, "{:?}", String::from_utf8_lossy(text));
+            pattern.scan_characters(text, line_feed, |ends| plain.extend_from_slice(ends));
+            assert_eq!(all, plain, "{pattern:?} on {:?}", String::from_utf8_lossy(text));
             for classifier in ByteClassifier::all() {
                 let mut fast = Vec::new();
-                gpt2_masks::scan(text, line_feed, classifier, |ends| fast.extend_from_slice(ends));
-                assert_eq!(fast, plain, "{classifier:?} on {:?}", String::from_utf8_lossy(text));
+                pattern.scan_masks(text, line_feed, classifier, |ends| fast.extend_from_slice(ends));
+                assert_eq!(fast, plain, "{pattern:?} by {classifier:?} on {:?}", String::from_utf8_lossy(text));
             }
         }
         cut(all)
@@ -370,19 +396,30 @@ mod tests {
             "a\u{2028}",
             "\u{A0}",
             "😀'm😀",
+            "I'm's",
+            "-'s--a",
+            "1234567",
+            "٣٣٣٣",
+            "!\r\n \n x",
+            " \r \r\n\t -a",
+            "!\n/a",
+            "aBc中Dé",
+            "e\u{301}A",
         ];
         for core in cores {
             for filler in ["a", " ", "中", ".", "\u{3000}", "\n", "7"] {
-                for around in [64, gpt2_masks::WINDOW] {
+                for around in [64, windows::WINDOW] {
                     for start in around - 12..around + 3 {
                         let mut text = filler.repeat(start / filler.len());
                         text.push_str(core);
                         for tail in ["", "b", " ", "\n  z"] {
                             let text = format!("{text}{tail}");
-                            pieces(&Pattern::Gpt2, text.as_bytes(), LineFeed::Within);
-                            pieces(&Pattern::Gpt2, text.as_bytes(), LineFeed::Ends);
-                            // And with bytes missing at the front, so that characters are cut.
-                            pieces(&Pattern::Gpt2, &text.as_bytes()[1..], LineFeed::Within);
+                            for pattern in [Pattern::Gpt2, Pattern::Cl100k, Pattern::Cl100kTiktoken, Pattern::O200k] {
+                                pieces(&pattern, text.as_bytes(), LineFeed::Within);
+                                pieces(&pattern, text.as_bytes(), LineFeed::Ends);
+                                // And with bytes missing at the front, so that characters are cut.
+                                pieces(&pattern, &text.as_bytes()[1..], LineFeed::Within);
+                            }
                         }
                     }
                 }
