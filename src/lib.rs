@@ -12,6 +12,8 @@ pub mod query;
 pub mod text;
 pub mod tokens;
 pub mod training;
+#[cfg(feature = "transformer")]
+pub mod transformer;
 pub mod vectors;
 
 pub use error::{Error, Result};

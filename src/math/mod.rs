@@ -7,6 +7,8 @@
 
 #![allow(clippy::needless_range_loop, reason = "the indices of small arrays are names of registers")]
 
+#[cfg(feature = "transformer")]
+mod adam;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -25,6 +27,8 @@ mod rows;
 mod shared;
 mod zeroed;
 
+#[cfg(feature = "transformer")]
+pub(crate) use adam::{AdamStep, adam_step, sum_of_squares};
 pub(crate) use block::{Classifiers, Inputs, LogisticBlock, Step};
 pub(crate) use byte_masks::{ByteClassifier, ByteMasks};
 pub use direction::{is_direction, norm, unit};

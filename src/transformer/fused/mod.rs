@@ -1,0 +1,31 @@
+//! Operations that candle lacks, or has without a gradient: each one here has both, and is one node of the graph.
+//!
+//! candle's own fused operations record no graph: no error, the loss still falls, and nothing below them learns.
+//! Composed of single operations a training step is four times slower than it need be, most of it in reading and
+//! writing large intermediate results. So every operation here is a function with two ways to the same answer:
+//!
+//! - **the composite**, made of differentiable candle operations: the definition, right for every number type and
+//!   device, and what the tests hold the other to;
+//! - **the fused one**, for contiguous `f32` on the CPU: one pass forward, one pass backward.
+//!
+//! Shape comments: B batch, T time, C channels (the width of the model), H heads, D = C / H, V tokens, N = B · T rows.
+
+mod activation;
+mod attention;
+mod dropout;
+mod embedding;
+mod layer_norm;
+mod linear;
+mod rotary;
+mod softmax_loss;
+mod tree_loss;
+
+pub use activation::{Activation, activate};
+pub use attention::{AttentionKind, Mask, Order, attention};
+pub use dropout::{Dropout, dropout};
+pub use embedding::embedding;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use rotary::rotary;
+pub use softmax_loss::softmax_loss;
+pub use tree_loss::{tree_log_probabilities, tree_loss};
