@@ -12,10 +12,13 @@ use rand::seq::SliceRandom;
 
 use crate::error::{Error, Result};
 use crate::tokens::{IdStream, TokenId};
-use crate::transformer::batches::{Arranged, Batch, Examples, Order, PaddedIds};
+use crate::transformer::batches::{Arranged, Batch, Examples, NOT_ASKED, Order, PaddedIds};
 
 /// The share of the tokens that is asked for.
 const ASKED: f64 = 0.15;
+
+/// Lines of fewer tokens have one asked for in any case.
+const SHORT: usize = 7;
 
 /// Batches are made of lines that are sorted by length within groups of this many batches.
 const BATCHES_PER_GROUP: usize = 50;
@@ -121,37 +124,29 @@ impl Examples for MaskedExamples {
         let mut input = PaddedIds::new(rows.iter().map(Vec::as_slice), self.marks.pad.0);
         // Beside the generators of the order, which are 0, 1 and the last.
         let mut random = self.order.generator(epoch, 2 + number as u64);
-        let (mut asked, mut targets) = (Vec::new(), Vec::new());
+        let mut targets = vec![NOT_ASKED; input.ids.len()];
         for (row, &length) in input.lengths.iter().enumerate() {
-            let must = random.random_range(0..length);
-            for column in 0..length {
-                let is_asked = random.random_bool(ASKED);
+            let places = row * input.n_columns..row * input.n_columns + length;
+            // One of each short line at least, or it would teach nothing most of the time.
+            let must = (length < SHORT).then(|| random.random_range(places.clone()));
+            for place in places {
+                let is_asked = random.random_bool(ASKED) || must == Some(place);
                 let (how, other) = (random.random_range(0..10), random.random_range(0..self.marks.n_plain));
-                // One of each row at least, or a short line would teach nothing.
-                if is_asked || column == must && !asked_in(&asked, row, input.n_columns) && length < 7 {
-                    let place = row * input.n_columns + column;
-                    asked.push(place as u32);
-                    targets.push(input.ids[place]);
-                    input.ids[place] = match how {
-                        0..8 => self.marks.mask.0,
-                        8 => other,
-                        _ => input.ids[place],
-                    };
+                if is_asked {
+                    targets[place] = input.ids[place];
+                    match how {
+                        0..8 => input.ids[place] = self.marks.mask.0,
+                        8 => input.ids[place] = other,
+                        _ => {}
+                    }
                 }
             }
         }
-        if asked.is_empty() {
-            asked.push(0);
-            targets.push(input.ids[0]);
-            input.ids[0] = self.marks.mask.0;
+        if targets.iter().all(|&target| target == NOT_ASKED) {
+            targets[0] = std::mem::replace(&mut input.ids[0], self.marks.mask.0);
         }
-        Batch { source: None, input, asked, targets }
+        Batch { source: None, input, targets }
     }
-}
-
-/// Whether anything of a row is asked for already.
-fn asked_in(asked: &[u32], row: usize, n_columns: usize) -> bool {
-    asked.last().is_some_and(|&place| place as usize / n_columns == row)
 }
 
 #[cfg(test)]
@@ -184,9 +179,9 @@ mod tests {
         for number in 0..examples.n_batches() {
             let batch = examples.batch(0, number);
             n += batch.n_ids();
-            n_asked += batch.asked.len();
-            for (&place, &target) in batch.asked.iter().zip(&batch.targets) {
-                let reads = batch.input.ids[place as usize];
+            n_asked += batch.n_targets();
+            for (place, &target) in batch.targets.iter().enumerate().filter(|(_, target)| **target != NOT_ASKED) {
+                let reads = batch.input.ids[place];
                 n_hidden += usize::from(reads == 98);
                 n_same += usize::from(reads == target);
                 assert!(target < 90 && (reads < 90 || reads == 98));
@@ -219,8 +214,8 @@ mod tests {
         let mut short = examples(&stream(64, |_| 3), Order::Shuffled(1));
         for number in 0..short.n_batches() {
             let batch = short.batch(0, number);
-            for row in 0..batch.input.n_rows() as u32 {
-                assert!(batch.asked.iter().any(|place| place / 3 == row), "row {row} asks for nothing");
+            for row in batch.targets.chunks(3) {
+                assert!(row.iter().any(|&target| target != NOT_ASKED), "a row asks for nothing");
             }
         }
         let long = examples(&stream(1, |_| 1000), Order::Fixed);

@@ -15,8 +15,8 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
 
-pub use masked::MaskedExamples;
-pub use pairs::{PairExamples, Pairs};
+pub use masked::{MaskMarks, MaskedExamples};
+pub use pairs::{PairExamples, PairMarks, Pairs};
 pub use text::TextExamples;
 
 /// Rows of ids of different lengths, filled up to the longest.
@@ -66,11 +66,12 @@ pub struct Batch {
     pub source: Option<PaddedIds>,
     /// What the model reads, `[n_rows, n_columns]`.
     pub input: PaddedIds,
-    /// The places of `input`, by row and column, at which a token is asked for; ascending.
-    pub asked: Vec<u32>,
-    /// The tokens that are right there.
+    /// The token that is right at each place of `input`, or [`NOT_ASKED`].
     pub targets: Vec<u32>,
 }
+
+/// Stands among targets where nothing is asked.
+pub const NOT_ASKED: u32 = u32::MAX;
 
 impl Batch {
     /// How many ids the model reads, padding left out.
@@ -78,15 +79,18 @@ impl Batch {
         self.input.n_ids() + self.source.as_ref().map_or(0, PaddedIds::n_ids)
     }
 
+    /// At how many places a token is asked for.
+    pub fn n_targets(&self) -> usize {
+        self.targets.iter().filter(|&&target| target != NOT_ASKED).count()
+    }
+
     /// Asks, at every real place of `input`, for the id of `answers` at the same place.
     fn asking_everywhere(source: Option<PaddedIds>, input: PaddedIds, answers: &PaddedIds) -> Batch {
-        let mut asked = Vec::with_capacity(answers.ids.len());
-        for (row, &length) in input.lengths.iter().enumerate() {
-            let start = row * input.n_columns;
-            asked.extend((start..start + length).map(|place| place as u32));
-        }
-        let targets = asked.iter().map(|&place| answers.ids[place as usize]).collect();
-        Batch { source, input, asked, targets }
+        let n_columns = input.n_columns;
+        let is_real = |place: usize| place % n_columns < input.lengths[place / n_columns];
+        let targets = answers.ids.iter().enumerate();
+        let targets = targets.map(|(place, &id)| if is_real(place) { id } else { NOT_ASKED }).collect();
+        Batch { source, input, targets }
     }
 }
 

@@ -210,6 +210,7 @@ impl Examples for PairExamples {
 mod tests {
     use super::*;
     use crate::progress::Silent;
+    use crate::transformer::batches::NOT_ASKED;
 
     const MARKS: PairMarks = PairMarks { start: TokenId(100), end: TokenId(101), pad: TokenId(102) };
 
@@ -231,7 +232,7 @@ mod tests {
         assert_eq!((source.ids, source.lengths), (vec![0, 1, 101, 1, 101, 102], vec![3, 2]));
         assert_eq!(batch.input.ids, [100, 2, 102, 102, 100, 3, 4, 5]);
         assert_eq!(batch.input.lengths, [2, 4]);
-        assert_eq!((batch.asked, batch.targets), (vec![0, 1, 4, 5, 6, 7], vec![2, 101, 3, 4, 5, 101]));
+        assert_eq!(batch.targets, [2, 101, NOT_ASKED, NOT_ASKED, 3, 4, 5, 101]);
     }
 
     #[test]

@@ -130,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::tokens::IdStreamBuilder;
+    use crate::transformer::batches::NOT_ASKED;
 
     const LINE_END: u32 = 99;
 
@@ -159,11 +160,13 @@ mod tests {
             let mut asked = Vec::new();
             for number in 0..examples.n_batches() {
                 let batch = examples.batch(0, number);
-                for (&place, &target) in batch.asked.iter().zip(&batch.targets) {
-                    let (row, column) = (place as usize / batch.input.n_columns, place as usize % batch.input.n_columns);
-                    assert!(column < batch.input.lengths[row]);
-                    asked.push(target);
-                    assert_eq!(batch.input.ids[place as usize], all[cells.start + asked.len() - 1]);
+                for (place, &target) in batch.targets.iter().enumerate() {
+                    let (row, column) = (place / batch.input.n_columns, place % batch.input.n_columns);
+                    assert_eq!(target != NOT_ASKED, column < batch.input.lengths[row]);
+                    if target != NOT_ASKED {
+                        asked.push(target);
+                        assert_eq!(batch.input.ids[place], all[cells.start + asked.len() - 1]);
+                    }
                 }
                 assert_eq!(batch, examples.batch(5, number), "the same in every epoch");
             }
