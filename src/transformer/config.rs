@@ -227,7 +227,10 @@ impl TransformerConfig {
             return Err(Error::config("positions", reason));
         }
         if self.output == OutputLayer::Tree && self.n_tokens < 2 {
-            return Err(Error::config("output", "a tree needs at least two tokens to tell apart, expected tied or free"));
+            return Err(Error::config(
+                "output",
+                "a tree needs at least two tokens to tell apart, expected tied or free",
+            ));
         }
         if !(0.0..1.0).contains(&self.dropout) {
             let reason = format!("{} is out of range, expected 0 to below 1", self.dropout);
@@ -237,7 +240,8 @@ impl TransformerConfig {
             let reason = format!("{} is out of range, expected above 0 and at most 0.1", self.norm_epsilon);
             return Err(Error::config("norm-epsilon", reason));
         }
-        let ids = [("pad-id", self.pad_id), ("start-id", self.start_id), ("end-id", self.end_id), ("mask-id", self.mask_id)];
+        let ids =
+            [("pad-id", self.pad_id), ("start-id", self.start_id), ("end-id", self.end_id), ("mask-id", self.mask_id)];
         for (field, id) in ids {
             if let Some(id) = id.filter(|&id| id as usize >= self.n_tokens) {
                 let reason = format!("{id} is no token, expected 0 to {}", self.n_tokens - 1);
@@ -270,7 +274,8 @@ impl TransformerConfig {
             .map(|parameter| parameter.shape.iter().fold(1, |n: u64, &size| n.saturating_mul(size as u64)))
             .fold(0, u64::saturating_add);
         let parameter_bytes = n_parameters.saturating_mul(4);
-        let [d_model, d_ff, n_heads, time] = [self.d_model, self.d_ff, self.n_heads, self.context_len].map(|n| n as u64);
+        let [d_model, d_ff, n_heads, time] =
+            [self.d_model, self.d_ff, self.n_heads, self.context_len].map(|n| n as u64);
         let n_rows = (batch_size as u64).saturating_mul(time);
         // A layer keeps about twelve rows of d_model (norms, projections, attention, sums, dropout), cross-attention four
         // more, and three rows of d_ff; plain attention also two squares of scores a head.

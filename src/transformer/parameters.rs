@@ -35,7 +35,7 @@ use candle_core::{Device, Tensor, Var};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::transformer::config::{Norm, OutputLayer, Positions, Shape, TransformerConfig};
 
 /// One entry of the list of parameters.
@@ -164,7 +164,7 @@ impl Parameters {
     /// Draws all parameters that `config` calls for; the same seed draws the same numbers everywhere.
     ///
     /// # Errors
-    /// As [`TransformerConfig::check`]; [`Error::Tensor`] where memory runs out.
+    /// As [`TransformerConfig::check`]; [`Error::Tensor`](crate::Error::Tensor) where memory runs out.
     pub fn random(config: &TransformerConfig, seed: u64) -> Result<Parameters> {
         Parameters::from_values(config, |declared| {
             // A generator of its own for each name: what else there is does not change what a parameter starts with.
@@ -217,7 +217,7 @@ impl Parameters {
     /// The name of a parameter that holds a number which is not finite, if there is one.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where memory runs out.
+    /// [`Error::Tensor`](crate::Error::Tensor) where memory runs out.
     pub fn not_finite(&self) -> Result<Option<&str>> {
         for (name, var) in self.iter() {
             if !numbers(var)?.iter().all(|x| x.is_finite()) {

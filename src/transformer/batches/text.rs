@@ -26,7 +26,7 @@ pub struct TextExamples {
 }
 
 /// The windows of one epoch: where the first begins, and the order in which they come.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Windows {
     start: usize,
     order: Vec<u32>,

@@ -5,11 +5,11 @@
 //! of the transformer begins empty. Where there is less, the directions in which the vectors differ most are kept (the
 //! principal components), which loses the least squared length.
 
-use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 
 use crate::transformer::batches::generator;
+use crate::transformer::parameters::normal;
 
 /// Rounds of the power iteration. The spectra of word vectors fall slowly, so single components are not found exactly, but
 /// the space they span is what counts, and its share of the variance is settled after some dozen rounds.
@@ -37,7 +37,7 @@ impl Projection {
         let matrix = match dim.cmp(&d_model) {
             std::cmp::Ordering::Equal => None,
             std::cmp::Ordering::Less => {
-                let mut matrix = normal(dim * d_model, &mut random);
+                let mut matrix = drawn(dim * d_model, &mut random);
                 make_orthonormal(&mut matrix, d_model);
                 Some(matrix)
             }
@@ -62,13 +62,8 @@ impl Projection {
     }
 }
 
-/// Normally distributed numbers (Box & Muller 1958).
-fn normal(n: usize, random: &mut Xoshiro256PlusPlus) -> Vec<f64> {
-    let draw = |_| {
-        let (u, v): (f64, f64) = (1.0 - random.random::<f64>(), random.random());
-        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-    };
-    (0..n).map(draw).collect()
+fn drawn(n: usize, random: &mut Xoshiro256PlusPlus) -> Vec<f64> {
+    normal(random, n, 1.0).into_iter().map(f64::from).collect()
 }
 
 /// Makes rows of `len` numbers orthogonal and of length 1, one after the other (Gram & Schmidt), twice for each so that
@@ -116,7 +111,7 @@ fn covariance<'a>(rows: impl Iterator<Item = &'a [f32]> + Clone, dim: usize) -> 
 /// The `d_model` directions of largest variance as columns, `[dim, d_model]`, by orthogonal iteration.
 fn principal(covariance: &[f64], dim: usize, d_model: usize, random: &mut Xoshiro256PlusPlus) -> Vec<f64> {
     // As rows, [d_model, dim], until the end.
-    let mut directions = normal(d_model * dim, random);
+    let mut directions = drawn(d_model * dim, random);
     make_orthonormal(&mut directions, dim);
     for _ in 0..ROUNDS {
         directions.par_chunks_exact_mut(dim).for_each(|direction| {
@@ -140,7 +135,7 @@ mod tests {
     fn table(n_rows: usize, dim: usize, spread: impl Fn(usize) -> f64) -> Vec<Vec<f32>> {
         let mut random = generator(3, 0, 0);
         (0..n_rows)
-            .map(|_| normal(dim, &mut random).iter().enumerate().map(|(i, x)| (x * spread(i)) as f32).collect())
+            .map(|_| drawn(dim, &mut random).iter().enumerate().map(|(i, x)| (x * spread(i)) as f32).collect())
             .collect()
     }
 
