@@ -420,7 +420,9 @@ impl Tokenizer {
         let marked = match &self.model {
             Model::Bpe(bpe) => {
                 let added = AddedTokens::new(added, self.normalizer).map_err(|reason| Error::config("id", reason))?;
-                Tokenizer::from_bpe(Bpe { tokens, added, ..(**bpe).clone() }, self.normalizer)
+                let mut bpe = (**bpe).clone();
+                (bpe.tokens, bpe.added) = (tokens, added);
+                Tokenizer::from_bpe(bpe, self.normalizer)
             }
             Model::Words(words) => {
                 Tokenizer::from_word_model(Words { words: tokens, ..words.clone() }, self.normalizer)

@@ -1,9 +1,8 @@
 //! Batches → what a transformer has learned.
 //!
 //! In: a transformer, where batches come from, and settings. Out: the same transformer, better at it. A step draws nothing
-//! from what came before it: its batch and its dropout are functions of the seed and its number. So the parameters, the
-//! optimizer's moments and a [`FitState`] are all there is to a run, and one that goes on from them ends with the very
-//! numbers of one that was never interrupted.
+//! from what came before it: its batch and its dropout are functions of the seed and its number. So a [`Run`] is all there is
+//! to it, and one that goes on from a folder ends with the very numbers of one that was never interrupted.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::progress::{Event, FitReport, FitStatus, Progress};
 use crate::transformer::batches::{Batch, Examples, NOT_ASKED, PaddedIds, generator};
+use crate::transformer::config::Shape;
 use crate::transformer::model::Transformer;
-use crate::transformer::optimizer::{AdamW, AdamWConfig};
+use crate::transformer::optimizer::AdamWConfig;
 use crate::transformer::pass::Pass;
+use crate::transformer::run::{Run, copy};
 use crate::transformer::schedule::Schedule;
 
 /// How often a report is made.
@@ -104,7 +105,7 @@ impl FitConfig {
         }
     }
 
-    fn adamw(&self) -> AdamWConfig {
+    pub(crate) fn adamw(&self) -> AdamWConfig {
         AdamWConfig {
             beta1: self.beta1,
             beta2: self.beta2,
@@ -115,62 +116,7 @@ impl FitConfig {
     }
 }
 
-/// How far a run has come.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct FitState {
-    /// Steps that are done.
-    pub step: u64,
-    /// Every measurement so far.
-    pub reports: Vec<FitReport>,
-    /// Since the last measurement: nats lost over all targets, and how many targets these were.
-    pub nats: f64,
-    pub n_targets: u64,
-}
-
-impl FitState {
-    /// The measurement with the lowest loss on what was held out; where nothing was, the last one.
-    pub fn best(&self) -> Option<&FitReport> {
-        let lowest = self.reports.iter().filter_map(|report| Some((report, report.validation_loss?)));
-        lowest.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(report, _)| report).or(self.reports.last())
-    }
-
-    fn train_loss(&self) -> Option<f64> {
-        (self.n_targets > 0).then(|| self.nats / self.n_targets as f64)
-    }
-}
-
-/// A run: how far it has come, and the optimizer's memory.
-#[derive(Debug)]
-pub struct Fit {
-    /// How far.
-    pub state: FitState,
-    /// AdamW and its moments.
-    pub optimizer: AdamW,
-}
-
-impl Fit {
-    /// A run that has not begun.
-    ///
-    /// # Errors
-    /// [`Error::Config`] as [`FitConfig::check`].
-    pub fn new(transformer: &Transformer, config: &FitConfig) -> Result<Fit> {
-        config.check()?;
-        let parameters = transformer.parameters().iter().map(|(name, var)| (name.to_string(), var.clone())).collect();
-        let optimizer = AdamW::new(&parameters, config.adamw(), AdamW::matrices_decay)?;
-        Ok(Fit { state: FitState::default(), optimizer })
-    }
-}
-
-/// Whether what is to be saved is the best so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// The parameters of this moment have the lowest loss so far.
-    Best,
-    /// An earlier moment had a lower one.
-    Later,
-}
-
-/// Trains `transformer` until `config.steps` are done.
+/// Trains until `run.config.steps` are done.
 ///
 /// `save` is called after every measurement and when the run is interrupted, with the run as it is then.
 ///
@@ -178,23 +124,21 @@ pub enum Standing {
 /// [`Error::Config`]; [`Error::Diverged`] when the loss or a gradient is not finite, before any parameter has moved by it;
 /// [`Error::Interrupted`] when `progress` asks to stop, after saving; the errors of `save`.
 pub fn fit(
-    transformer: &Transformer,
+    run: &mut Run,
     train: &mut dyn Examples,
     mut validation: Option<&mut dyn Examples>,
-    config: &FitConfig,
-    run: &mut Fit,
-    save: &mut dyn FnMut(&Fit, Standing) -> Result<()>,
+    save: &mut dyn FnMut(&Run) -> Result<()>,
     progress: &dyn Progress,
 ) -> Result<()> {
-    config.check()?;
+    run.config.check()?;
+    let config = run.config.clone();
     let schedule = config.schedule();
     let n_batches = train.n_batches() as u64;
     let mut clock = Clock::start(run.state.step);
     while run.state.step < config.steps {
         let step = run.state.step;
         if progress.stop_requested() {
-            let standing = if run.state.reports.is_empty() { Standing::Best } else { Standing::Later };
-            save(run, standing)?;
+            save(run)?;
             return Err(Error::Interrupted(format!(
                 " after step {step} of {}; the state is saved, --resume goes on from it",
                 config.steps
@@ -205,14 +149,14 @@ pub fn fit(
         let batch = train.batch(step / n_batches, (step % n_batches) as usize);
         // Batches draw from their own epochs' generators, counted from 0.
         let mut random = generator(config.seed, u64::MAX - 1, step);
-        let loss = batch_loss(transformer, &batch, &mut Pass::learning(&mut random))?;
+        let loss = batch_loss(&run.transformer, &batch, &mut Pass::learning(&mut random))?;
         let nats = f64::from(loss.to_scalar::<f32>()?);
         if !nats.is_finite() {
-            return Err(diverged(step, config, "the loss is not finite"));
+            return Err(diverged(step, &config, "the loss is not finite"));
         }
         let rate = schedule.rate(step);
         run.optimizer.step(&loss.backward()?, rate).map_err(|error| match error {
-            Error::Diverged(reason) => diverged(step, config, &reason),
+            Error::Diverged(reason) => diverged(step, &config, &reason),
             other => other,
         })?;
         let n_targets = batch.n_targets() as u64;
@@ -221,15 +165,18 @@ pub fn fit(
         run.state.n_targets += n_targets;
         clock.count(&batch);
         if clock.is_report_due() {
-            progress.report(&Event::Fitting(&clock.status(run, config, n_batches, rate)));
+            progress.report(&Event::Fitting(&clock.status(run, n_batches, rate)));
         }
         if run.state.step.is_multiple_of(config.validate_every) || run.state.step == config.steps {
-            let status = clock.status(run, config, n_batches, rate);
+            let status = clock.status(run, n_batches, rate);
             clock.pause();
             let validation_loss = match &mut validation {
-                Some(examples) => Some(mean_loss(transformer, *examples)?),
+                Some(examples) => Some(mean_loss(&run.transformer, *examples)?),
                 None => None,
             };
+            if validation_loss.is_some_and(|loss| !loss.is_finite()) {
+                return Err(diverged(step, &config, "the held-out loss is not finite"));
+            }
             let report = FitReport {
                 step: run.state.step,
                 epoch: status.epoch,
@@ -242,8 +189,10 @@ pub fn fit(
             };
             (run.state.nats, run.state.n_targets) = (0.0, 0);
             run.state.reports.push(report);
-            let is_best = run.state.best().is_some_and(|best| best.step == run.state.step);
-            save(run, if is_best { Standing::Best } else { Standing::Later })?;
+            if run.state.best().is_some_and(|best| best.step == run.state.step) {
+                run.best = copy(&run.transformer)?;
+            }
+            save(run)?;
             progress.report(&Event::Validated(run.state.reports.last().expect("pushed above")));
             clock.go_on();
         }
@@ -277,7 +226,7 @@ pub fn batch_loss(transformer: &Transformer, batch: &Batch, pass: &mut Pass<'_>)
             let encoded = transformer.encode(&tensor(source)?, lengths(source), pass)?;
             transformer.decode_with(&encoded, &input, pass)?
         }
-        (None, crate::transformer::Shape::Encoder) => {
+        (None, Shape::Encoder) => {
             transformer.encode(&input, lengths(&batch.input), pass)?.hidden
         }
         (None, _) => transformer.decode(&input, pass)?,
@@ -340,12 +289,12 @@ impl Clock {
         is_due
     }
 
-    fn status(&self, run: &Fit, config: &FitConfig, n_batches: u64, learning_rate: f64) -> FitStatus {
+    fn status(&self, run: &Run, n_batches: u64, learning_rate: f64) -> FitStatus {
         let seconds = (self.before + self.since.elapsed()).as_secs_f64();
-        let (done, left) = (run.state.step - self.first_step, config.steps - run.state.step);
+        let (done, left) = (run.state.step - self.first_step, run.config.steps - run.state.step);
         FitStatus {
             step: run.state.step,
-            steps: config.steps,
+            steps: run.config.steps,
             epoch: run.state.step as f64 / n_batches as f64,
             tokens_per_second: self.n_ids as f64 / seconds.max(1e-9),
             learning_rate,

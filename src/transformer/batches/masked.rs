@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 
 use crate::error::{Error, Result};
 use crate::tokens::{IdStream, TokenId};
-use crate::transformer::batches::{Arranged, Batch, Examples, NOT_ASKED, Order, PaddedIds};
+use crate::transformer::batches::{Arranged, Batch, Examples, NOT_ASKED, Order, PaddedIds, stream_fingerprint};
 
 /// The share of the tokens that is asked for.
 const ASKED: f64 = 0.15;
@@ -105,6 +105,11 @@ impl Examples for MaskedExamples {
 
     fn n_ids(&self) -> u64 {
         self.n_ids
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let (first, last) = (self.pieces[0], self.pieces[self.pieces.len() - 1]);
+        stream_fingerprint(&self.stream, first.0..last.0 + last.1 as usize)
     }
 
     fn batch(&mut self, epoch: u64, number: usize) -> Batch {

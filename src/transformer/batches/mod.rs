@@ -11,9 +11,13 @@ mod masked;
 mod pairs;
 mod text;
 
+use std::ops::Range;
+
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
+
+use crate::tokens::IdStream;
 
 pub use masked::{MaskMarks, MaskedExamples};
 pub use pairs::{PairExamples, PairMarks, Pairs};
@@ -104,6 +108,9 @@ pub trait Examples {
 
     /// How many ids an epoch reads, about.
     fn n_ids(&self) -> u64;
+
+    /// A number that tells these examples from others: a run only goes on with the ones that it began with.
+    fn fingerprint(&self) -> u64;
 }
 
 /// In which order examples come.
@@ -143,6 +150,23 @@ pub(crate) fn generator(seed: u64, epoch: u64, piece: u64) -> Xoshiro256PlusPlus
         ^ epoch.wrapping_mul(0xd1b5_4a32_d192_ed03)
         ^ piece.wrapping_mul(0xaef1_7502_108e_f2d9);
     Xoshiro256PlusPlus::seed_from_u64(mixed)
+}
+
+/// FNV-1a over numbers instead of bytes.
+fn fingerprint(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0xcbf2_9ce4_8422_2325, |hash, number| (hash ^ number).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The fingerprint of a stretch of a stream.
+fn stream_fingerprint(stream: &IdStream, cells: Range<usize>) -> u64 {
+    let (mut at, mut ids, mut hash) = (cells.start, Vec::new(), 0);
+    while at < cells.end {
+        ids.clear();
+        at += stream.stretch(at..cells.end, &mut ids);
+        // The length keeps sentences apart.
+        hash = fingerprint([hash, ids.len() as u64].into_iter().chain(ids.iter().map(|id| u64::from(id.0))));
+    }
+    hash
 }
 
 /// The order of one epoch, kept until another is asked for.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
 use crate::text::Corpus;
 use crate::tokens::{SpecialTokens, TokenId, Tokenizer};
-use crate::transformer::batches::{Arranged, Batch, Examples, Order, PaddedIds};
+use crate::transformer::batches::{Arranged, Batch, Examples, Order, PaddedIds, fingerprint};
 
 /// Batches are made of pairs that are sorted by length within groups of this many batches: sorted enough to save the
 /// filling up, few enough that the batches of two epochs are different ones.
@@ -121,6 +121,17 @@ impl Pairs {
         (&self.ids[start..middle], &self.ids[middle..end])
     }
 
+    /// How often each of `n_tokens` tokens is read or asked for, the marks counted in.
+    pub fn counts(&self, n_tokens: usize, marks: PairMarks) -> Vec<u64> {
+        let mut counts = vec![0; n_tokens];
+        for &id in &self.ids {
+            counts[id as usize] += 1;
+        }
+        counts[marks.start.index()] += self.len() as u64;
+        counts[marks.end.index()] += 2 * self.len() as u64;
+        counts
+    }
+
     /// Takes the last `n` away from these.
     pub fn split_off(&mut self, n: usize) -> Pairs {
         let first = self.len() - n;
@@ -186,6 +197,11 @@ impl Examples for PairExamples {
 
     fn n_ids(&self) -> u64 {
         (self.pairs.ids.len() + 2 * self.pairs.len()) as u64
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let ends = self.pairs.ends.iter().map(|&end| end as u64);
+        fingerprint(ends.chain(self.pairs.ids.iter().map(|&id| u64::from(id))))
     }
 
     fn batch(&mut self, epoch: u64, number: usize) -> Batch {

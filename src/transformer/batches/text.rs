@@ -11,7 +11,7 @@ use rand::RngExt;
 
 use crate::error::{Error, Result};
 use crate::tokens::{IdStream, TokenId};
-use crate::transformer::batches::{Arranged, Batch, Examples, Order, PaddedIds};
+use crate::transformer::batches::{Arranged, Batch, Examples, Order, PaddedIds, stream_fingerprint};
 
 /// Batches of windows of a text.
 #[derive(Debug)]
@@ -93,6 +93,10 @@ impl Examples for TextExamples {
 
     fn n_ids(&self) -> u64 {
         (self.n_windows() * self.context_len) as u64
+    }
+
+    fn fingerprint(&self) -> u64 {
+        stream_fingerprint(&self.stream, self.cells.clone())
     }
 
     fn batch(&mut self, epoch: u64, number: usize) -> Batch {

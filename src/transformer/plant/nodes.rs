@@ -18,31 +18,31 @@ pub(crate) struct Twin {
     pub(crate) is_mirrored: bool,
 }
 
-/// The twin in `old` of every inner node of `new`. Leaves that only `new` has are not looked at.
-pub(crate) fn twins(new: &HuffmanTree, old: &HuffmanTree) -> Vec<Option<Twin>> {
-    let n_shared = new.n_tokens().min(old.n_tokens());
-    let known: FxHashMap<[u64; 2], usize> =
-        sides(old, n_shared).into_iter().enumerate().map(|(node, sides)| (sides, node)).collect();
+/// The twin in `old` of every inner node of `new`. Leaves that only `new` has, and those that do not `matter`, are not
+/// looked at.
+pub(crate) fn twins(new: &HuffmanTree, old: &HuffmanTree, matters: impl Fn(TokenId) -> bool) -> Vec<Option<Twin>> {
+    let n_shared = new.n_tokens().min(old.n_tokens()) as u32;
+    let ids: Vec<TokenId> = (0..n_shared).map(TokenId).filter(|&id| matters(id)).collect();
+    let both = |[zero, one]: &[u64; 2]| *zero != 0 && *one != 0;
+    let known = sides(old, &ids).into_iter().enumerate().filter(|(_, sides)| both(sides));
+    let known: FxHashMap<[u64; 2], usize> = known.map(|(node, sides)| (sides, node)).collect();
     let twin = |[zero, one]: [u64; 2]| {
-        if zero == 0 || one == 0 {
-            return None;
-        }
         let straight = known.get(&[zero, one]).map(|&node| Twin { node, is_mirrored: false });
         straight.or_else(|| known.get(&[one, zero]).map(|&node| Twin { node, is_mirrored: true }))
     };
-    sides(new, n_shared).into_iter().map(twin).collect()
+    sides(new, &ids).into_iter().map(twin).collect()
 }
 
-/// For each inner node a fingerprint of the tokens below `n_shared` behind its branch 0 and behind its branch 1; 0 where
-/// there are none.
-fn sides(tree: &HuffmanTree, n_shared: usize) -> Vec<[u64; 2]> {
+/// For each inner node a fingerprint of those of `ids` behind its branch 0 and behind its branch 1; 0 where there are
+/// none.
+fn sides(tree: &HuffmanTree, ids: &[TokenId]) -> Vec<[u64; 2]> {
     let mut sides = vec![[0; 2]; tree.n_nodes()];
-    for id in 0..n_shared as u32 {
-        let path = tree.path(TokenId(id));
+    for &id in ids {
+        let path = tree.path(id);
         for (&node, &bit) in path.nodes.iter().zip(path.bits) {
             // A set is the exclusive or of its members' fingerprints, whatever their order. That two of some 10⁵ pairs of
             // sets agree by chance has a probability of 10⁻²⁸.
-            sides[node as usize][usize::from(bit)] ^= fingerprint(u64::from(id));
+            sides[node as usize][usize::from(bit)] ^= fingerprint(u64::from(id.0));
         }
     }
     sides
@@ -80,7 +80,7 @@ mod tests {
     fn a_tree_is_its_own_twin() {
         let tree = tree(&[50, 3, 7, 9, 9, 1, 20]);
         let expected: Vec<_> = (0..6).map(|node| Some(Twin { node, is_mirrored: false })).collect();
-        assert_eq!(twins(&tree, &tree), expected);
+        assert_eq!(twins(&tree, &tree, |_| true), expected);
     }
 
     #[test]
@@ -89,7 +89,7 @@ mod tests {
         let mut with_marks = counts.clone();
         with_marks.extend([40_000, 40_000, 0]);
         let (old, new) = (tree(&counts), tree(&with_marks));
-        let twins = twins(&new, &old);
+        let twins = twins(&new, &old, |_| true);
         assert_eq!(twins.len(), 2002);
         let mut n_found = 0;
         for (node, twin) in twins.iter().enumerate() {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn trees_of_one_leaf_have_no_nodes_to_match() {
-        assert!(twins(&tree(&[1]), &tree(&[5, 5])).is_empty());
-        assert_eq!(twins(&tree(&[5, 5]), &tree(&[1])), [None]);
+        assert!(twins(&tree(&[1]), &tree(&[5, 5]), |_| true).is_empty());
+        assert_eq!(twins(&tree(&[5, 5]), &tree(&[1]), |_| true), [None]);
     }
 }
