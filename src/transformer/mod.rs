@@ -5,12 +5,17 @@
 //! with its gradient; [`optimizer`] takes the steps, at the rates of [`schedule`].
 
 mod attention;
+mod bert;
 mod block;
 mod cache;
+mod checkpoint;
 mod config;
 mod feed_forward;
 pub mod fused;
+mod gpt2;
+mod layout;
 mod linear;
+mod marian;
 mod model;
 pub mod optimizer;
 mod parameters;
@@ -19,8 +24,10 @@ mod position;
 pub mod schedule;
 
 pub use cache::{Cache, Memory};
+pub use checkpoint::{Checkpoint, Extra};
 pub use config::{Estimate, Norm, OutputLayer, Positions, Shape, TransformerConfig};
 pub use fused::{Activation, AttentionKind};
+pub use layout::Layout;
 pub use model::{Encoded, Transformer};
 pub use parameters::Parameters;
 pub use pass::Pass;
