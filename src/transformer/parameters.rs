@@ -24,7 +24,7 @@
 //! STACK.norm.{gain,bias}            [C]           pre-norm
 //! output.transform                  [C, C]        encoder: one more layer before tokens are guessed
 //! output.norm.{gain,bias}           [C]
-//! output.bias                       [V]           encoder with a softmax
+//! output.bias                       [V]           encoder, encoder-decoder: with a softmax
 //! output.weight                     [V, C]        free softmax
 //! output.nodes                      [V − 1, C]    Huffman tree
 //! ```
@@ -77,15 +77,15 @@ pub(crate) fn declared(config: &TransformerConfig) -> Vec<Declared> {
     if config.shape == Shape::Encoder {
         list.linear("output.transform", c, c, 1.0);
         list.norm("output.norm");
-        if config.output != OutputLayer::Tree {
-            list.add("output.bias", &[v], Start::Zeros);
-        }
+    }
+    if config.shape != Shape::Decoder && config.output != OutputLayer::Tree {
+        list.add("output.bias", &[v], Start::Zeros);
     }
     match config.output {
         OutputLayer::Tied => {}
         OutputLayer::Free => list.add("output.weight", &[v, c], Start::Normal(config.token_spread())),
-        // As in word2vec: every branch is even before anything is learned.
-        OutputLayer::Tree => list.add("output.nodes", &[v.saturating_sub(1), c], Start::Zeros),
+        // Not zeros as in word2vec: then nothing below them would get a gradient from the first step.
+        OutputLayer::Tree => list.add("output.nodes", &[v.saturating_sub(1), c], Start::Normal(0.02)),
     }
     list.declared
 }
