@@ -55,6 +55,12 @@ impl Cache {
         self.n_passed
     }
 
+    /// Bytes of the keys and values of all positions that are remembered, without the source's.
+    pub fn size_bytes(&self) -> usize {
+        let heads = self.layers.iter().flat_map(|layer| layer.sentences.iter().flatten());
+        heads.map(|head| size_of_val(&head.keys[..]) + size_of_val(&head.values[..])).sum()
+    }
+
     /// How many sentences go on side by side.
     pub fn n_sentences(&self) -> usize {
         self.layers.first().map_or(0, |layer| layer.sentences.len())

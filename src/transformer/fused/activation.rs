@@ -14,6 +14,7 @@ pub enum Activation {
     /// x · Φ(x) with the normal distribution's Φ, exactly. BERT.
     Gelu,
     /// The same with Φ(x) ≈ (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2. GPT-2.
+    #[serde(alias = "gelu_tanh")]
     GeluTanh,
 }
 
