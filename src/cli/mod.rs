@@ -24,6 +24,8 @@ mod spelling;
 mod terminal;
 mod tokenizer;
 mod train;
+#[cfg(feature = "transformer")]
+mod transformer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -52,6 +54,9 @@ enum Verb {
     Train(Box<train::Arguments>),
     /// Learn, use and look into a tokenizer
     Tokenizer(tokenizer::Arguments),
+    /// Train a small transformer, which can start from the vectors; let it write, translate, embed
+    #[cfg(feature = "transformer")]
+    Transformer(transformer::Arguments),
     /// The words nearest to a word
     #[command(visible_alias = "neighbors", alias = "nn")]
     Nearest(nearest::Arguments),
@@ -98,6 +103,8 @@ fn outcome(verb: Verb) -> Outcome {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Train(arguments) => train::run(&arguments),
         Verb::Tokenizer(arguments) => tokenizer::run(&arguments),
+        #[cfg(feature = "transformer")]
+        Verb::Transformer(arguments) => transformer::run(&arguments),
         Verb::Nearest(arguments) => nearest::run(&arguments),
         Verb::Analogy(arguments) => analogy::run(&arguments),
         Verb::Similarity(arguments) => similarity::run(&arguments),
