@@ -257,8 +257,9 @@ fn tokenizer_config(config: &TransformerConfig, tokenizer: &Tokenizer) -> Value 
         ("mask_token", config.mask_id),
     ];
     for (name, id) in special {
-        if let Some(id) = id {
-            all[name] = json!(tokenizer.spelling(TokenId(id)));
+        // Not a line feed, say, that a decoder begins with: what is named here is left out of decoded text.
+        if let Some(id) = id.map(TokenId).filter(|&id| tokenizer.is_special(id)) {
+            all[name] = json!(tokenizer.spelling(id));
         }
     }
     all

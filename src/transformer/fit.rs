@@ -226,9 +226,7 @@ pub fn batch_loss(transformer: &Transformer, batch: &Batch, pass: &mut Pass<'_>)
             let encoded = transformer.encode(&tensor(source)?, lengths(source), pass)?;
             transformer.decode_with(&encoded, &input, pass)?
         }
-        (None, Shape::Encoder) => {
-            transformer.encode(&input, lengths(&batch.input), pass)?.hidden
-        }
+        (None, Shape::Encoder) => transformer.encode(&input, lengths(&batch.input), pass)?.hidden,
         (None, _) => transformer.decode(&input, pass)?,
     };
     let targets = Tensor::from_slice(&batch.targets, (batch.input.n_rows(), batch.input.n_columns), &Device::Cpu)?;

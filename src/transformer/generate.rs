@@ -108,7 +108,8 @@ impl<'a> Reader<'a> {
                 Memory::SinksAndWindow { n_sinks, window }
             }
             positions if config.window.is_some() => {
-                let reason = format!("the model's positions are {positions}, and a window that moves on needs rotary ones");
+                let reason =
+                    format!("the model's positions are {positions}, and a window that moves on needs rotary ones");
                 return Err(Error::config("window", reason));
             }
             _ => Memory::All,

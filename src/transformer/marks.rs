@@ -74,7 +74,10 @@ mod tests {
         let (more, decoder) = marked(&words, Shape::Decoder);
         assert_eq!((more.n_tokens(), line_end(&decoder), decoder.end_id), (3, Some(TokenId(2)), None));
         let (more, pairs) = marked(&bpe, Shape::EncoderDecoder);
-        assert_eq!((pairs.pad_id, pairs.start_id, pairs.end_id, pairs.mask_id), (Some(256), Some(257), Some(258), None));
+        assert_eq!(
+            (pairs.pad_id, pairs.start_id, pairs.end_id, pairs.mask_id),
+            (Some(256), Some(257), Some(258), None)
+        );
         assert_eq!((more.spelling(TokenId(257)), line_end(&pairs)), ("<start>".to_string(), None));
         let (again, _) = marked(&more, Shape::EncoderDecoder);
         assert_eq!(again.n_tokens(), 259, "what is marked already stays as it is");

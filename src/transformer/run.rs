@@ -134,7 +134,8 @@ impl Run {
             let name = &declared.name;
             let tensor = tensors.get(name).filter(|tensor| tensor.dims() == declared.shape);
             let tensor = tensor.ok_or_else(|| {
-                let found = tensors.get(name).map_or("is missing".to_string(), |tensor| format!("is {:?}", tensor.dims()));
+                let found =
+                    tensors.get(name).map_or("is missing".to_string(), |tensor| format!("is {:?}", tensor.dims()));
                 wrong(format!("'{name}' {found}, expected {:?}", declared.shape))
             })?;
             let numbers = tensor.flatten_all()?.to_vec1::<f32>()?;

@@ -60,7 +60,10 @@ pub fn translate(transformer: &Transformer, source: &[TokenId], config: &Transla
     config.check()?;
     let TransformerConfig { start_id: Some(start), end_id: Some(end), pad_id, context_len, .. } = *transformer.config()
     else {
-        return Err(Error::config("model", "has no marks for the start and the end of a text: it was not made to translate"));
+        return Err(Error::config(
+            "model",
+            "has no marks for the start and the end of a text: it was not made to translate",
+        ));
     };
     if source.len() >= context_len {
         let reason = format!("the source has {} tokens, the model has room for {}", source.len(), context_len - 1);
@@ -73,7 +76,8 @@ pub fn translate(transformer: &Transformer, source: &[TokenId], config: &Transla
     let max_len = config.max_len.unwrap_or(context_len).min(context_len);
     let search = BeamConfig { width: config.beam, max_len, length_penalty: config.length_penalty };
     // Marks that no target has inside it.
-    let never: Vec<usize> = [Some(start), pad_id].into_iter().flatten().map(|id| id as usize).filter(|&id| id != end as usize).collect();
+    let never: Vec<usize> =
+        [Some(start), pad_id].into_iter().flatten().map(|id| id as usize).filter(|&id| id != end as usize).collect();
     beam_search(&search, TokenId(start), TokenId(end), |hypotheses| {
         let parents: Vec<usize> = hypotheses.iter().map(|hypothesis| hypothesis.parent).collect();
         cache.select(&parents)?;

@@ -51,7 +51,11 @@ mod transformer {
     #[test]
     fn settings_that_do_not_fit_are_refused_before_anything_is_written() {
         let home = Home::with_model();
-        home.refuses("export model t --to transformer --n-heads 3", 2, &["--n-heads", "divisor of d-model: 1, 2, 4, 8"]);
+        home.refuses(
+            "export model t --to transformer --n-heads 3",
+            2,
+            &["--n-heads", "divisor of d-model: 1, 2, 4, 8"],
+        );
         home.refuses("export model t --to transformer --d-model 0", 2, &["1 to 16384"]);
         home.refuses("export model t --to transformer --d-model abc", 2, &["1 to 16384"]);
         home.refuses("export model t --to transformer --n-layers -1", 2, &["1 to 1000"]);

@@ -9,8 +9,9 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, json};
 use wordgrove::Tokenizer;
 use wordgrove::transformer::{
-    Activation, Checkpoint, Layout, OutputLayer, Pass, Shape, Transformer, TransformerConfig,
+    Activation, Checkpoint, Layout, OutputLayer, Pass, Shape, Transformer, TransformerConfig, add_marks,
 };
+use wordgrove::vectors::Model;
 
 use crate::{ids, some_ids};
 
@@ -37,10 +38,20 @@ fn shaken(config: TransformerConfig) -> Transformer {
     model
 }
 
+#[derive(PartialEq)]
+enum Marks {
+    Added,
+    None,
+}
+
 /// Saves a model, and beside it what it computes.
-fn write(home: &Path, name: &str, config: TransformerConfig, layout: Layout) {
+fn write(home: &Path, name: &str, mut config: TransformerConfig, marks: Marks, layout: Layout) {
+    let mut tokenizer = tokenizer();
+    if marks == Marks::Added {
+        tokenizer = add_marks(&tokenizer, &mut config).unwrap();
+    }
     assert_eq!(Layout::of(&config), layout);
-    let (model, tokenizer) = (shaken(config), tokenizer());
+    let model = shaken(config);
     Checkpoint::save(&home.join(name), &model, Some(&tokenizer), &Map::new(), &[]).unwrap();
     let pass = &mut Pass::answering();
     let n_tokens = model.config().n_tokens as u32;
@@ -81,21 +92,25 @@ fn hugging_face_transformers_computes_the_same_from_our_folders() {
         n_layers: 2,
         d_ff: 40,
         context_len: 12,
-        pad_id: Some(0),
-        start_id: Some(1),
-        end_id: Some(2),
         ..TransformerConfig::new(shape, tokenizer().n_tokens())
     };
     let untied = |shape| TransformerConfig { output: OutputLayer::Free, activation: Activation::Relu, ..small(shape) };
-    write(home.path(), "decoder", small(Shape::Decoder), Layout::Gpt2);
-    write(home.path(), "decoder-untied", untied(Shape::Decoder), Layout::Gpt2);
-    let nameless = TransformerConfig { pad_id: None, start_id: None, end_id: None, ..small(Shape::Decoder) };
-    write(home.path(), "decoder-without-marks", nameless, Layout::Gpt2);
-    write(home.path(), "encoder-decoder", small(Shape::EncoderDecoder), Layout::Marian);
-    write(home.path(), "encoder-decoder-untied", untied(Shape::EncoderDecoder), Layout::Marian);
-    write(home.path(), "encoder", small(Shape::Encoder), Layout::Bert);
-    write(home.path(), "encoder-untied", untied(Shape::Encoder), Layout::Bert);
+    write(home.path(), "decoder", small(Shape::Decoder), Marks::Added, Layout::Gpt2);
+    write(home.path(), "decoder-untied", untied(Shape::Decoder), Marks::Added, Layout::Gpt2);
+    write(home.path(), "decoder-without-marks", small(Shape::Decoder), Marks::None, Layout::Gpt2);
+    write(home.path(), "encoder-decoder", small(Shape::EncoderDecoder), Marks::Added, Layout::Marian);
+    write(home.path(), "encoder-decoder-untied", untied(Shape::EncoderDecoder), Marks::Added, Layout::Marian);
+    write(home.path(), "encoder", small(Shape::Encoder), Marks::Added, Layout::Bert);
+    write(home.path(), "encoder-untied", untied(Shape::Encoder), Marks::Added, Layout::Bert);
+    write_static(home.path());
     compare_in_python(home.path());
+}
+
+/// The token table of a transformer as a static embedding.
+fn write_static(home: &Path) {
+    let checkpoint = Checkpoint::open(&home.join("encoder")).unwrap();
+    Model::save_vectors(&home.join("static"), &checkpoint.token_table().unwrap().unwrap()).unwrap();
+    fs::copy(home.join("encoder.json"), home.join("static.json")).unwrap();
 }
 
 fn compare_in_python(home: &Path) {

@@ -87,6 +87,10 @@ fn gradients_agree_with_differences_of_the_loss() {
     for output in [OutputLayer::Tied, OutputLayer::Free, OutputLayer::Tree] {
         let config = TransformerConfig { output, positions: Positions::Rotary, ..small(Shape::Decoder) };
         let model = Transformer::new(config, Some(&counts()), 5).unwrap();
+        // Larger numbers than a fresh model has, so that a step is small beside them.
+        for (_, var) in model.parameters().iter().filter(|(name, _)| name.ends_with("weight")) {
+            var.set(&(var.as_detached_tensor() * 10.0).unwrap()).unwrap();
+        }
         let gradients = loss(&model, &mut Pass::differentiating()).backward().unwrap();
         for (name, var) in model.parameters().iter() {
             let gradient = floats(gradients.get(var).unwrap());
@@ -99,12 +103,12 @@ fn gradients_agree_with_differences_of_the_loss() {
                 var.set(&shifted).unwrap();
                 loss(&model, &mut Pass::answering()).to_scalar::<f32>().unwrap()
             };
-            // The loss is about 3 in 32 bits, so a difference is good to 3e-7; the step makes that 1.5e-5.
-            let step = 1e-2;
+            // The loss is a few nats in 32 bits, so a difference is good to 1e-6; the step makes that 3e-4.
+            let step = 2e-3;
             let slope = (loss_at(step) - loss_at(-step)) / (2.0 * step);
             loss_at(0.0);
             let far = (slope - gradient[at]).abs();
-            assert!(far < 5e-5 + 0.02 * slope.abs(), "{output} {name}[{at}]: {slope} by differences, {}", gradient[at]);
+            assert!(far < 5e-4 + 0.02 * slope.abs(), "{output} {name}[{at}]: {slope} by differences, {}", gradient[at]);
         }
     }
 }

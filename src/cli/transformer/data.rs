@@ -193,9 +193,7 @@ impl Reading<'_> {
     ) -> Outcome<Box<dyn Examples>> {
         let (config, size) = (self.config, self.batch.size);
         Ok(match line_end(config) {
-            Some(line_end) => {
-                Box::new(TextExamples::new(stream, cells, line_end, config.context_len, size, order)?)
-            }
+            Some(line_end) => Box::new(TextExamples::new(stream, cells, line_end, config.context_len, size, order)?),
             None => {
                 let id = |id: Option<u32>| TokenId(id.expect("an encoder has its marks"));
                 let (mask, pad) = (id(config.mask_id), id(config.pad_id));

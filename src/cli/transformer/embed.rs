@@ -17,8 +17,10 @@ const LINES: usize = 256;
 
 /// What `transformer embed` is told.
 #[derive(Args)]
-#[command(after_help = "A vector is the mean of the last layer's vectors over the line, of length 1: the product of two is \
-    their cosine.")]
+#[command(
+    after_help = "A vector is the mean of the last layer's vectors over the line, of length 1: the product of two is \
+    their cosine."
+)]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,

@@ -64,7 +64,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let (transformer, tokenizer) = arguments.model.open()?;
     let prompt = prompt(arguments)?;
     let ids = prompt_ids(&transformer, &tokenizer, &prompt)?;
-    let mut text = Text { stop: StopWords::new(&arguments.stop), all: String::new(), is_raw: arguments.raw, shows: !arguments.json };
+    let mut text = Text {
+        stop: StopWords::new(&arguments.stop),
+        all: String::new(),
+        is_raw: arguments.raw,
+        shows: !arguments.json,
+    };
     text.show(&prompt)?;
     let mut decoder = StreamDecoder::new(&tokenizer);
     if tokenizer.is_words() && !prompt.is_empty() {
@@ -127,7 +132,9 @@ fn prompt_ids(transformer: &Transformer, tokenizer: &Tokenizer, prompt: &str) ->
         ids.extend(line_end.or(transformer.config().end_id.map(TokenId)));
     }
     if ids.is_empty() {
-        return Err(Failure::Usage("PROMPT: this model does not say how a text begins: give it some words".to_string()));
+        return Err(Failure::Usage(
+            "PROMPT: this model does not say how a text begins: give it some words".to_string(),
+        ));
     }
     Ok(ids)
 }

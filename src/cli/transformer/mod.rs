@@ -60,8 +60,9 @@ impl ModelArguments {
     /// Opens it.
     fn open(&self) -> Outcome<(Transformer, Tokenizer)> {
         let Checkpoint { transformer, tokenizer, .. } = Checkpoint::open(&self.model)?;
-        let tokenizer = tokenizer
-            .ok_or_else(|| Error::format(&self.model, "has no tokenizer.json: put the one it was trained with there"))?;
+        let tokenizer = tokenizer.ok_or_else(|| {
+            Error::format(&self.model, "has no tokenizer.json: put the one it was trained with there")
+        })?;
         Ok((transformer, tokenizer))
     }
 }

@@ -155,7 +155,8 @@ impl Settings {
     pub fn fit(&self) -> Outcome<FitConfig> {
         let mut all = fit_settings();
         all.extend(self.fit.clone());
-        let config: FitConfig = serde_json::from_value(Value::Object(all)).map_err(|error| self.wrong(error.to_string()))?;
+        let config: FitConfig =
+            serde_json::from_value(Value::Object(all)).map_err(|error| self.wrong(error.to_string()))?;
         config.check()?;
         Ok(config)
     }

@@ -85,7 +85,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     say_data(&run, &data, &terminal);
     let path = &arguments.output;
     let mut save = |run: &Run| run.save(path, &tokenizer, &notes);
-    let validation = data.validation.as_mut().map(|examples| &mut **examples as &mut dyn wordgrove::transformer::Examples);
+    let validation =
+        data.validation.as_mut().map(|examples| &mut **examples as &mut dyn wordgrove::transformer::Examples);
     let result = fit(&mut run, &mut *data.train, validation, &mut save, &terminal);
     terminal.log(&json!({"event": "saved", "model": path.display().to_string(), "step": run.state.step}));
     result?;
@@ -96,7 +97,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Shape::Encoder => "embed",
     };
     let best = run.state.best().map_or(0, |best| best.step);
-    terminal.say(&format!("saved {}, as it was at step {best}\ntry: wordgrove transformer {next} {0} TEXT", path.display()));
+    terminal.say(&format!(
+        "saved {}, as it was at step {best}\ntry: wordgrove transformer {next} {0} TEXT",
+        path.display()
+    ));
     if arguments.json {
         print_json(&json!({
             "model": path.display().to_string(), "steps": run.state.step, "best_step": best,
@@ -118,11 +122,14 @@ fn begin(arguments: &Arguments, terminal: &Terminal) -> Outcome<Prepared> {
     config.check()?;
     check_size(arguments, &config, fit.batch_size, terminal)?;
     let batch = BatchSettings { size: fit.batch_size, seed: fit.seed };
-    let mut data =
-        arguments.data.read(&corpus, &tokenizer, &config, batch, &parent(&arguments.output), terminal)?;
+    let mut data = arguments.data.read(&corpus, &tokenizer, &config, batch, &parent(&arguments.output), terminal)?;
     if let Some(known) = vectors.as_ref().and_then(|model| model.embeddings.counts()) {
         // The tree of the vectors, so that its nodes can be planted; the marks are as frequent as in this text.
-        data.counts[..known.len()].iter_mut().zip(known).filter(|(_, known)| **known > 0).for_each(|(count, known)| *count = *known);
+        data.counts[..known.len()]
+            .iter_mut()
+            .zip(known)
+            .filter(|(_, known)| **known > 0)
+            .for_each(|(count, known)| *count = *known);
     }
     let seed = fit.seed;
     let run = Run::new(Transformer::new(config, Some(&data.counts), seed)?, fit)?;
@@ -204,7 +211,10 @@ fn notes(arguments: &Arguments, data: &Data) -> Map<String, Value> {
     Map::from_iter([
         ("texts".to_string(), json!(texts)),
         ("train".to_string(), print(data.train.fingerprint())),
-        ("validation".to_string(), data.validation.as_ref().map_or(Value::Null, |examples| print(examples.fingerprint()))),
+        (
+            "validation".to_string(),
+            data.validation.as_ref().map_or(Value::Null, |examples| print(examples.fingerprint())),
+        ),
     ])
 }
 

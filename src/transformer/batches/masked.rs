@@ -166,7 +166,8 @@ mod tests {
     fn stream(sentences: usize, len: impl Fn(usize) -> usize) -> Arc<IdStream> {
         let mut builder = IdStreamBuilder::new(100, Path::new("."));
         for sentence in 0..sentences {
-            let ids: Vec<TokenId> = (0..len(sentence)).map(|i| TokenId(((sentence * 31 + i * 7) % 90) as u32)).collect();
+            let ids: Vec<TokenId> =
+                (0..len(sentence)).map(|i| TokenId(((sentence * 31 + i * 7) % 90) as u32)).collect();
             builder.push(&ids).unwrap();
             builder.end_sentence().unwrap();
         }

@@ -253,7 +253,8 @@ mod tests {
 
     #[test]
     fn an_epoch_has_every_pair_once_in_batches_of_like_lengths() {
-        let text: String = (0..997).map(|i| format!("{}\t{}\n", "a ".repeat(1 + i % 4), "b ".repeat(1 + i * 7 % 4))).collect();
+        let text: String =
+            (0..997).map(|i| format!("{}\t{}\n", "a ".repeat(1 + i % 4), "b ".repeat(1 + i * 7 % 4))).collect();
         let mut examples = PairExamples::new(read(&text).unwrap(), MARKS, 8, Order::Shuffled(1)).unwrap();
         let mut n = 0;
         let mut n_filled = 0;
