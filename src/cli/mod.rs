@@ -8,6 +8,7 @@ mod convert;
 mod demo;
 mod evaluate;
 mod explain;
+mod export;
 mod failure;
 mod info;
 mod inputs;
@@ -70,6 +71,8 @@ enum Verb {
     Evaluate(evaluate::Arguments),
     /// Turn a model or a file of vectors into another format
     Convert(convert::Arguments),
+    /// Turn a model into what other people's programs load: a static embedding, a transformer to train
+    Export(export::Arguments),
     /// What a model, or a file of vectors, is
     Info(info::Arguments),
     /// A word's pieces, its path in the tree with the probability at each node, its most probable contexts
@@ -108,6 +111,7 @@ fn outcome(verb: Verb) -> Outcome {
         Verb::OddOneOut(arguments) => odd_one_out::run(&arguments),
         Verb::Evaluate(arguments) => evaluate::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
+        Verb::Export(arguments) => export::run(&arguments),
         Verb::Info(arguments) => info::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
     }

@@ -11,7 +11,7 @@ use candle_core::{D, Device, Tensor};
 use crate::error::Result;
 use crate::transformer::cache::Remembered;
 use crate::transformer::config::{Positions, TransformerConfig};
-use crate::transformer::fused::{self, Mask, rotary};
+use crate::transformer::fused::{self, Mask, rotary, self_attention};
 use crate::transformer::linear::Linear;
 use crate::transformer::parameters::Parameters;
 use crate::transformer::pass::Pass;
@@ -44,12 +44,19 @@ impl SelfAttention {
 
     /// `[B, T, C]` → `[B, T, C]`.
     pub fn forward(&self, x: &Tensor, mask: &Mask, pass: &mut Pass<'_>, at: &str) -> Result<Tensor> {
-        let [q, k, v] = parts(&self.qkv.forward(x, pass)?)?;
-        let (q, k) = match self.positions {
-            Positions::Rotary => (rotary(&q, self.heads.n_heads, 0)?, rotary(&k, self.heads.n_heads, 0)?),
-            _ => (q, k),
+        let qkv = self.qkv.forward(x, pass)?;
+        let n_heads = self.heads.n_heads;
+        let joined = if self.positions == Positions::Rotary {
+            let [q, k, v] = parts(&qkv)?;
+            self.heads.attend([&rotary(&q, n_heads, 0)?, &rotary(&k, n_heads, 0)?, &v], mask, pass, at)?
+        } else if pass.is_watched() {
+            let [q, k, v] = parts(&qkv)?;
+            self.heads.attend([&q, &k, &v], mask, pass, at)?
+        } else {
+            // Nothing is to be turned or shown, so the three need not be taken apart.
+            let kind = pass.attention();
+            self_attention(&qkv, n_heads, mask, kind, pass.dropout(self.heads.dropout))?
         };
-        let joined = self.heads.attend([&q, &k, &v], mask, pass, at)?;
         let x = self.output.forward(&joined, pass)?;
         pass.show(at, "output", &x);
         Ok(x)

@@ -55,6 +55,12 @@ impl Cache {
         self.n_passed
     }
 
+    /// Bytes of the keys and values of all positions that are remembered, without the source's.
+    pub fn size_bytes(&self) -> usize {
+        let heads = self.layers.iter().flat_map(|layer| layer.sentences.iter().flatten());
+        heads.map(|head| size_of_val(&head.keys[..]) + size_of_val(&head.values[..])).sum()
+    }
+
     /// How many sentences go on side by side.
     pub fn n_sentences(&self) -> usize {
         self.layers.first().map_or(0, |layer| layer.sentences.len())
@@ -129,10 +135,6 @@ impl Remembered {
         let queries_to_sinks = to_sinks.as_ref().unwrap_or(&queries);
 
         let dim = d_model / n_heads;
-        let row = |x: &[f32], sentence: usize, new: usize, head: usize| {
-            let at = (sentence * n_new + new) * d_model + head * dim;
-            at..at + dim.min(x.len() - at)
-        };
         let memory = self.memory;
         // `[B, H, T, D]`, as each head works for itself.
         let mut by_head = vec![0.0_f32; n_sentences * n_new * d_model];
@@ -141,7 +143,8 @@ impl Remembered {
             let (sentence, at_head) = (index / n_heads, index % n_heads);
             let mut scores = Vec::new();
             for (new, out) in out.chunks_exact_mut(dim).enumerate() {
-                let at = row(&queries, sentence, new, at_head);
+                let at = (sentence * n_new + new) * d_model + at_head * dim;
+                let at = at..at + dim;
                 let n_sinks = head.remember(&keys[at.clone()], &values[at.clone()], memory, first + new);
                 head.answer([&queries_to_sinks[at.clone()], &queries[at]], n_sinks, &mut scores, out);
             }

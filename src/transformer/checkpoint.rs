@@ -35,6 +35,7 @@ use crate::transformer::layout::{Entry, Layout, Part};
 use crate::transformer::model::Transformer;
 use crate::transformer::parameters::{Parameters, declared, numbers};
 use crate::vectors::destination::{self, NewFolder};
+use crate::vectors::{Embeddings, Rows};
 
 const TENSORS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
@@ -109,6 +110,24 @@ impl Checkpoint {
             return Err(Error::format(path.join(TOKENIZER), reason));
         }
         Ok(Checkpoint { transformer, tokenizer, notes: ours.notes, layout })
+    }
+
+    /// Whether there is a folder at `path` that says of itself that it holds a transformer.
+    pub fn is_at(path: &Path) -> bool {
+        path.is_dir() && read_json(&path.join(CONFIG)).is_ok_and(|all| Layout::named(&all).is_ok())
+    }
+
+    /// The rows of the token table as word vectors, named by the tokenizer; `None` without one.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] where memory runs out.
+    pub fn token_table(&self) -> Result<Option<Embeddings>> {
+        let Some(tokenizer) = &self.tokenizer else { return Ok(None) };
+        let table = self.transformer.parameters().expect("tokens.weight");
+        let (n_rows, dim) = table.dims2()?;
+        let rows = Rows::new(numbers(&table)?, n_rows, dim);
+        let counts = self.transformer.counts().map(<[u64]>::to_vec);
+        Ok(Some(Embeddings::from_tokens(tokenizer.clone(), rows, counts)))
     }
 
     /// Finds out, before training, whether such a transformer can be saved at `path`, with `extra_bytes` of other files.
@@ -238,8 +257,9 @@ fn tokenizer_config(config: &TransformerConfig, tokenizer: &Tokenizer) -> Value 
         ("mask_token", config.mask_id),
     ];
     for (name, id) in special {
-        if let Some(id) = id {
-            all[name] = json!(tokenizer.spelling(TokenId(id)));
+        // Not a line feed, say, that a decoder begins with: what is named here is left out of decoded text.
+        if let Some(id) = id.map(TokenId).filter(|&id| tokenizer.is_special(id)) {
+            all[name] = json!(tokenizer.spelling(id));
         }
     }
     all

@@ -137,6 +137,7 @@ impl Transformer {
     /// ids that are no tokens.
     pub fn decode(&self, ids: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         self.expect_shape(&[Shape::Decoder], "continues texts")?;
+        self.check_room(ids.dims2()?.1)?;
         let x = self.embed(ids, 0, "decoder", pass)?;
         self.decoder.forward(x, &Mask::CAUSAL, None, pass, "decoder")
     }
@@ -150,6 +151,7 @@ impl Transformer {
     /// [`Error::Config`] for a decoder, for more positions than the context, or none, and for lengths that don't fit.
     pub fn encode(&self, ids: &Tensor, lengths: Option<&[usize]>, pass: &mut Pass<'_>) -> Result<Encoded> {
         self.expect_shape(&[Shape::Encoder, Shape::EncoderDecoder], "reads in both directions")?;
+        self.check_room(ids.dims2()?.1)?;
         let x = self.embed(ids, 0, "encoder", pass)?;
         let mask = padding(lengths, &x)?;
         let hidden = self.encoder.forward(x, &mask, None, pass, "encoder")?;
@@ -165,6 +167,7 @@ impl Transformer {
     /// another number of targets than sources.
     pub fn decode_with(&self, source: &Encoded, target: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         self.expect_shape(&[Shape::EncoderDecoder], "has source and target")?;
+        self.check_room(target.dims2()?.1)?;
         let x = self.embed(target, 0, "decoder", pass)?;
         if x.dim(0)? != source.hidden.dim(0)? {
             let reason = format!("{} targets for {} sources", x.dim(0)?, source.hidden.dim(0)?);
@@ -217,10 +220,12 @@ impl Transformer {
             let reason = format!("{n_sentences} sentences for a cache of {}", cache.n_sentences());
             return Err(Error::config("sentences", reason));
         }
-        let mut x = self.embed(ids, cache.n_passed, "decoder", pass).map_err(|error| match cache.memory {
-            Memory::All => error,
-            Memory::SinksAndWindow { .. } => error,
-        })?;
+        match cache.memory {
+            Memory::All => self.check_room(cache.n_passed + n_new)?,
+            // Distances stay within the cache, so positions may go on beyond the context.
+            Memory::SinksAndWindow { .. } => self.check_room(n_new)?,
+        }
+        let mut x = self.embed(ids, cache.n_passed, "decoder", pass)?;
         for (layer, block) in self.decoder.blocks.iter().enumerate() {
             let source = cache.sources.get(layer).map(|keys_values| Source { keys_values, mask: &cache.source_mask });
             x = block.forward_next(x, &mut cache.layers[layer], source, pass)?;
@@ -334,14 +339,6 @@ impl Transformer {
                 format!("{n_sentences} sentences of {time} tokens, expected at least one"),
             ));
         }
-        let context = self.config.context_len;
-        // A pass over more than the context was never trained. Rotary positions may go on beyond it one by one, as their
-        // distances stay within what the cache holds.
-        let goes_on = first > 0 && self.config.positions == Positions::Rotary;
-        if first + time > context && !(goes_on && time <= context) {
-            let reason = format!("{} positions, the model has room for {context}", first + time);
-            return Err(Error::config("context-len", reason));
-        }
         let tokens = fused::embedding(&pass.value(&self.parameters.expect("tokens.weight")), ids)?;
         pass.show(at, "tokens", &tokens);
         let tokens = match self.config.scale_embedding {
@@ -371,6 +368,15 @@ impl Transformer {
             None => x,
         };
         pass.drop_some(x, self.config.dropout)
+    }
+
+    /// A pass over more than the context was never trained.
+    fn check_room(&self, n_positions: usize) -> Result<()> {
+        if n_positions <= self.config.context_len {
+            return Ok(());
+        }
+        let reason = format!("{n_positions} positions, the model has room for {}", self.config.context_len);
+        Err(Error::config("context-len", reason))
     }
 
     fn check_memory(&self, memory: Memory) -> Result<()> {

@@ -259,3 +259,136 @@ impl InplaceOp1 for InPlace<'_> {
         .map_err(|error| candle_core::Error::Msg(error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+
+    use super::*;
+
+    fn parameters() -> BTreeMap<String, Var> {
+        let var = |shape: &[usize]| {
+            let numbers: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i * 7 % 5) as f32 - 1.5).collect();
+            Var::from_tensor(&Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap()).unwrap()
+        };
+        BTreeMap::from([("bias".to_string(), var(&[3])), ("weight".to_string(), var(&[3, 2]))])
+    }
+
+    fn numbers(var: &Var) -> Vec<f32> {
+        var.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// Σ (x − 1)² over all parameters, whose gradient is 2 (x − 1).
+    fn loss(parameters: &BTreeMap<String, Var>) -> Tensor {
+        let squares = parameters.values().map(|var| (var.as_tensor() - 1.0).unwrap().sqr().unwrap().sum_all().unwrap());
+        squares.reduce(|a, b| (a + b).unwrap()).unwrap()
+    }
+
+    fn step(optimizer: &mut AdamW, parameters: &BTreeMap<String, Var>, rate: f64) -> Result<f64> {
+        optimizer.step(&loss(parameters).backward().unwrap(), rate)
+    }
+
+    #[test]
+    fn steps_are_those_of_the_paper_with_decay_for_matrices_only() {
+        for clip_norm in [None, Some(0.5)] {
+            let parameters = parameters();
+            let config = AdamWConfig { weight_decay: 0.1, clip_norm, ..AdamWConfig::default() };
+            let mut optimizer = AdamW::new(&parameters, config, AdamW::matrices_decay).unwrap();
+            let mut exact: Vec<Vec<f64>> =
+                parameters.values().map(|var| numbers(var).iter().map(|&x| f64::from(x)).collect()).collect();
+            let mut moments: Vec<Vec<(f64, f64)>> = exact.iter().map(|xs| vec![(0.0, 0.0); xs.len()]).collect();
+            for n in 1..=5 {
+                let found = step(&mut optimizer, &parameters, 0.1).unwrap();
+                let norm = exact.iter().flatten().map(|x| (2.0 * (x - 1.0)).powi(2)).sum::<f64>().sqrt();
+                assert!((found - norm).abs() < 1e-5 * norm, "{found} {norm}");
+                let scale = clip_norm.map_or(1.0, |clip| f64::min(1.0, clip / norm));
+                for (which, (xs, moments)) in exact.iter_mut().zip(&mut moments).enumerate() {
+                    for (x, (mean, square)) in xs.iter_mut().zip(moments) {
+                        let g = scale * 2.0 * (*x - 1.0);
+                        *mean = 0.9 * *mean + 0.1 * g;
+                        *square = 0.999 * *square + 0.001 * g * g;
+                        let root = (*square / (1.0 - 0.999f64.powi(n))).sqrt();
+                        // The bias comes first by name.
+                        *x *= if which == 1 { 1.0 - 0.1 * 0.1 } else { 1.0 };
+                        *x -= 0.1 * (*mean / (1.0 - 0.9f64.powi(n))) / (root + 1e-8);
+                    }
+                }
+                for (var, exact) in parameters.values().zip(&exact) {
+                    for (found, wanted) in numbers(var).iter().zip(exact) {
+                        assert!((f64::from(*found) - wanted).abs() < 1e-5, "step {n}: {found} {wanted}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_taken_up_from_its_state_goes_on_as_if_it_had_not_stopped() {
+        let (whole, halves) = (parameters(), parameters());
+        let new = |parameters| AdamW::new(parameters, AdamWConfig::default(), AdamW::matrices_decay).unwrap();
+        let (mut optimizer, mut first) = (new(&whole), new(&halves));
+        for _ in 0..6 {
+            step(&mut optimizer, &whole, 0.01).unwrap();
+        }
+        for _ in 0..3 {
+            step(&mut first, &halves, 0.01).unwrap();
+        }
+        let state = first.state().unwrap();
+        let mut second = new(&halves);
+        second.set_state(&state).unwrap();
+        for _ in 0..3 {
+            step(&mut second, &halves, 0.01).unwrap();
+        }
+        for (a, b) in whole.values().zip(halves.values()) {
+            assert_eq!(numbers(a), numbers(b));
+        }
+        for (name, broken) in [("bias.mean", None), ("weight.square", Some(-1f32)), ("weight.mean", Some(f32::NAN))] {
+            let mut state = state.clone();
+            let tensor = state.remove(name).unwrap();
+            if let Some(fill) = broken {
+                state.insert(name.into(), Tensor::full(fill, tensor.shape(), &Device::Cpu).unwrap());
+            }
+            let error = second.set_state(&state).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("optimizer state: {name}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_frozen_stays_and_what_no_gradient_reaches_is_named() {
+        let parameters = parameters();
+        let before = numbers(&parameters["bias"]);
+        let mut optimizer = AdamW::new(&parameters, AdamWConfig::default(), AdamW::matrices_decay).unwrap();
+        let of_weight = (parameters["weight"].as_tensor() * 1.0).unwrap().sum_all().unwrap().backward().unwrap();
+        let error = optimizer.step(&of_weight, 0.1).unwrap_err();
+        assert_eq!(error.to_string(), "parameter: no gradient reaches bias: freeze it or use it");
+        optimizer.freeze(|name| name == "bias");
+        optimizer.step(&of_weight, 0.1).unwrap();
+        assert_eq!(numbers(&parameters["bias"]), before);
+        optimizer.freeze(|_| false);
+        step(&mut optimizer, &parameters, 0.1).unwrap();
+        // The first step of Adam is the rate in the gradient's direction, whenever it comes.
+        let first = numbers(&parameters["bias"]);
+        assert!((first[0] - before[0] - 0.1).abs() < 1e-5, "{} {}", first[0], before[0]);
+    }
+
+    #[test]
+    fn gradients_that_are_not_finite_move_nothing() {
+        let parameters = parameters();
+        let before = numbers(&parameters["weight"]);
+        let mut optimizer = AdamW::new(&parameters, AdamWConfig::default(), AdamW::matrices_decay).unwrap();
+        let gradients = (loss(&parameters) * f64::INFINITY).unwrap().backward().unwrap();
+        assert!(matches!(optimizer.step(&gradients, 0.1), Err(Error::Diverged(_))));
+        assert_eq!(numbers(&parameters["weight"]), before);
+    }
+
+    #[test]
+    fn settings_out_of_range_and_other_types_are_refused() {
+        let nan = AdamWConfig { clip_norm: Some(f64::NAN), ..AdamWConfig::default() };
+        for config in [AdamWConfig { beta1: 1.0, ..AdamWConfig::default() }, nan] {
+            assert!(matches!(AdamW::new(&parameters(), config, AdamW::matrices_decay), Err(Error::Config { .. })));
+        }
+        let double = BTreeMap::from([("x".into(), Var::zeros(2, DType::F64, &Device::Cpu).unwrap())]);
+        let refused = AdamW::new(&double, AdamWConfig::default(), AdamW::matrices_decay);
+        assert!(matches!(refused, Err(Error::Config { .. })));
+    }
+}

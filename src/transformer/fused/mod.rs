@@ -12,18 +12,27 @@
 
 mod activation;
 mod attention;
+mod attention_tiles;
+mod bundle;
 mod dropout;
 mod embedding;
+mod feed_forward;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod gradient_check;
 mod layer_norm;
 mod linear;
 mod rotary;
+mod slices;
 mod softmax_loss;
 mod tree_loss;
 
 pub use activation::{Activation, activate};
-pub use attention::{AttentionKind, Mask, Order, attention};
+pub use attention::{AttentionKind, Mask, Order, attention, self_attention};
 pub use dropout::{Dropout, dropout};
 pub use embedding::embedding;
+pub use feed_forward::feed_forward;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use rotary::rotary;
