@@ -7,7 +7,7 @@ const TINY: &str = "--d-model 16 --n-heads 2 --n-layers 1 --context-len 16 --bat
 
 /// Trains `text.txt` into `out` with these flags more.
 fn train(home: &Home, flags: &str) -> Ran {
-    home.say(&format!("transformer train text.txt -o out --vocab-size 300 {TINY} {flags}"))
+    home.say(format!("transformer train text.txt -o out --vocab-size 300 {TINY} {flags}").trim())
 }
 
 /// A folder with a tiny decoder, `out`.
@@ -85,7 +85,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
         assert_eq!(output.status.code(), Some(130), "{err}");
         assert_eq!(err.matches("error: interrupted").count(), 1, "{err}");
         home.say("transformer generate out the -n 3").done();
-        let ran = home.say("transformer train text.txt -o out --resume").done();
+        let ran = home.say("transformer train text.txt -o out --resume --threads 1").done();
         assert!(ran.err.contains("going on after step"), "{}", ran.err);
     }
     assert!([home.read("out/model.safetensors"), home.read("out/training.safetensors")] == expected);
@@ -112,7 +112,7 @@ fn a_killed_run_leaves_what_was_saved() {
 fn a_run_goes_on_with_more_steps_but_not_with_other_settings_or_texts() {
     // C5
     let home = with_decoder("");
-    let go_on = |flags: &str| format!("transformer train text.txt -o out --resume --quiet {flags}");
+    let go_on = |flags: &str| format!("transformer train text.txt -o out --resume --quiet {flags}").trim().to_string();
     home.refuses(&go_on(""), 2, &["all 30 steps are done", "--steps"]);
     home.refuses(&go_on("--steps 40 --d-model 32"), 2, &["other settings", "d-model is 16, not 32"]);
     home.refuses(&go_on("--steps 40 --seed 2 --learning-rate 1e-2"), 2, &["seed is 1, not 2"]);
@@ -173,6 +173,7 @@ fn settings_out_of_range_are_refused_with_the_range() {
         ("--learning-rate NaN", "above 0"),
         ("--learning-rate 1000", "at most 1"),
         ("--weight-decay -1", "0 and 1"),
+        ("--weight-decay x", "from 0 to 1"),
         ("--beta2 1", "but without, 1"),
         ("--clip-norm 0", "above 0"),
         ("--final-rate 2", "0 to 1"),

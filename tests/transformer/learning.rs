@@ -1,7 +1,5 @@
 //! Here belongs: what a transformer learns and how it is used, through the library's public names.
 
-#![cfg(feature = "transformer")]
-
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
