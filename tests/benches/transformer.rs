@@ -53,7 +53,7 @@ fn loss(w: &BTreeMap<String, Var>, inputs: &Tensor, targets: &Tensor) -> wordgro
     for layer in 0..LAYERS {
         let name = |part: &str| format!("h.{layer}.{part}");
         let qkv = project(&norm(&x, name("ln_1"))?, name("qkv"))?;
-        let seen = self_attention(&qkv, HEADS, &Mask::CAUSAL, AttentionKind::Plain, None)?;
+        let seen = self_attention(&qkv, HEADS, &Mask::CAUSAL, AttentionKind::Tiled, None)?;
         x = (x + project(&seen, name("out"))?)?;
         let (up, down) =
             ((get(name("up.weight")), get(name("up.bias"))), (get(name("down.weight")), get(name("down.bias"))));
