@@ -6,3 +6,6 @@
 pub mod fused;
 pub mod optimizer;
 pub mod schedule;
+mod threads;
+
+pub use threads::leave_threads_to_rayon;
