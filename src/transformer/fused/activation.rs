@@ -9,14 +9,15 @@ use crate::error::Result;
 use crate::math::{Bend, bend, bend_back};
 
 /// Which bend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// max(x, 0); its gradient at exactly 0 is 0. The paper's encoder-decoder.
     Relu,
     /// x · Φ(x) with the normal distribution's Φ, exactly. BERT.
     Gelu,
     /// The same with Φ(x) ≈ (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2. GPT-2.
+    #[serde(alias = "gelu_tanh")]
     GeluTanh,
 }
 

@@ -32,7 +32,7 @@ impl Mask {
     pub const CAUSAL: Mask = Mask { order: Order::Causal, key_lengths: None };
 
     /// How many keys, from the first, query `query` of sentence `sentence` sees.
-    pub(super) fn n_seen(&self, sentence: usize, query: usize, n_queries: usize, n_keys: usize) -> usize {
+    pub(crate) fn n_seen(&self, sentence: usize, query: usize, n_queries: usize, n_keys: usize) -> usize {
         let present = self.key_lengths.as_ref().map_or(n_keys, |lengths| lengths[sentence].min(n_keys));
         match self.order {
             Order::Any => present,
