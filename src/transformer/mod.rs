@@ -4,7 +4,7 @@
 //! `position`, `attention`, `feed_forward`, `block`, one idea each. [`fused`] holds the operations that candle lacks, each
 //! with its gradient; [`optimizer`] takes the steps, at the rates of [`schedule`].
 //!
-//! [`plant`] starts it from word vectors. [`fit()`] trains it on the batches that [`Examples`] gives. Then it goes on with a
+//! [`plant()`] starts it from word vectors. [`fit()`] trains it on the batches that [`Examples`] gives. Then it goes on with a
 //! text ([`generate()`]), translates one ([`translate()`], by [`beam_search`]), or turns sentences into vectors ([`embed()`]).
 
 mod attention;

@@ -66,6 +66,23 @@ fn what_people_read_goes_to_standard_error() {
 }
 
 #[test]
+fn a_text_of_a_line_is_learned_and_one_of_a_letter_is_refused() {
+    let home = Home::empty();
+    home.write("line.txt", "the king and the queen");
+    let ran = home.say(&format!("transformer train line.txt -o out --vocab-size 257 --steps 3 {TINY}")).done();
+    assert!(ran.err.contains("too short to measure") || ran.err.contains("nothing held out"), "{}", ran.err);
+    home.say("transformer generate out the -n 4").done();
+    home.write("letter.txt", "a");
+    for shape in ["decoder", "encoder", "encoder-decoder"] {
+        let line = format!(
+            "transformer train letter.txt -o other --tokenizer out --shape {shape} --quiet --hold-out 0 {TINY}"
+        );
+        let ran = home.say(&line);
+        assert!(shape == "decoder" || ran.code == Some(3), "{shape}: {}", ran.err);
+    }
+}
+
+#[test]
 fn an_interrupted_run_goes_on_to_the_same_bytes() {
     // C1, D5
     let home = Home::with_text();

@@ -11,7 +11,7 @@ use wordgrove::transformer::{
     line_end,
 };
 use wordgrove::vectors::Model;
-use wordgrove::{Progress, TokenId, Tokenizer};
+use wordgrove::{Error, Event, Progress, TokenId, Tokenizer};
 
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::number::{share, whole};
@@ -156,7 +156,14 @@ impl DataArguments {
         };
         let train = reading.examples(stream, 0..end.min(n_cells), Order::Shuffled(reading.batch.seed))?;
         let validation = match held_out {
-            Some((stream, cells)) => Some(reading.examples(stream, cells, Order::Fixed)?),
+            Some((stream, cells)) => match reading.examples(stream, cells, Order::Fixed) {
+                Err(Failure::Library(Error::TooFew { .. })) => {
+                    let text = "the part that is held out is too short to measure the loss on: nothing is measured";
+                    reading.progress.report(&Event::Warning(text));
+                    None
+                }
+                examples => Some(examples?),
+            },
             None => None,
         };
         Ok(Data { train, validation, counts })

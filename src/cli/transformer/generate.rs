@@ -73,16 +73,19 @@ pub fn run(arguments: &Arguments) -> Outcome {
         shows: !arguments.json,
     };
     let mut decoder = StreamDecoder::new(&tokenizer);
-    let line_end = line_end(transformer.config());
+    let (line_end, end_id) = (line_end(transformer.config()), transformer.config().end_id);
     let mut new = Vec::new();
     // Written to by the callback, which can only pass on errors of the library.
     let mut failed = None;
     generate(&transformer, &ids, &config, &mut |id| {
+        // Other people's models end a text with a mark.
+        if end_id == Some(id.0) {
+            return Ok(ControlFlow::Break(()));
+        }
         new.push(id.0);
         let piece = if !tokenizer.is_special(id) {
             decoder.push(id)?
-        } else if Some(id) == line_end {
-            // Beside whole words the end of a line is a mark.
+        } else if Some(id) == line_end && tokenizer.is_words() {
             decoder = StreamDecoder::new(&tokenizer);
             "\n".to_string()
         } else {
@@ -115,15 +118,18 @@ fn prompt(arguments: &Arguments) -> Outcome<String> {
     Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_string())
 }
 
-/// The ids of the prompt's lines with the mark between them; of nothing, the mark that lines begin after.
+/// The ids of the prompt; of nothing, the mark that lines begin after.
 fn prompt_ids(transformer: &Transformer, tokenizer: &Tokenizer, prompt: &str) -> Outcome<Vec<TokenId>> {
     let line_end = line_end(transformer.config());
     let mut ids = Vec::new();
-    for (number, line) in prompt.split('\n').enumerate() {
-        if number > 0 {
-            ids.extend(line_end);
+    if tokenizer.is_words() {
+        // Beside whole words the end of a line is a mark.
+        for (number, line) in prompt.split('\n').enumerate() {
+            ids.extend(line_end.filter(|_| number > 0));
+            ids.extend(tokenizer.encode(line.as_bytes()));
         }
-        ids.extend(tokenizer.encode(line.as_bytes()));
+    } else {
+        ids = tokenizer.encode(prompt.as_bytes());
     }
     // Other people's models may have no such mark.
     if ids.is_empty() {

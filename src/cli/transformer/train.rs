@@ -220,7 +220,11 @@ fn notes(arguments: &Arguments, data: &Data) -> Map<String, Value> {
 
 /// Says how large it will be, and refuses what does not fit.
 fn check_size(arguments: &Arguments, config: &TransformerConfig, batch_size: usize, terminal: &Terminal) -> Outcome {
-    let estimate = config.estimate(batch_size, AttentionKind::Tiled);
+    let mut estimate = config.estimate(batch_size, AttentionKind::Tiled);
+    // The best parameters are kept beside the present ones; while a run is saved there are nine times the parameters: twice
+    // themselves, two moments, and all of that but the best once more on its way into files, with a copy of the best.
+    estimate.training_bytes = estimate.training_bytes.saturating_add(estimate.parameter_bytes);
+    estimate.training_bytes = estimate.training_bytes.max(estimate.parameter_bytes.saturating_mul(9));
     terminal.say(&format!(
         "{}: {} parameters ({}), training needs about {}",
         config.shape,
