@@ -34,6 +34,7 @@ mod position;
 mod run;
 mod sample;
 pub mod schedule;
+mod threads;
 mod translate;
 
 pub use batches::{
@@ -56,4 +57,5 @@ pub use pass::Pass;
 pub use plant::{Planted, plant};
 pub use run::{OpenedRun, Run, RunState};
 pub use sample::{Sampling, distribution, draw};
+pub use threads::leave_threads_to_rayon;
 pub use translate::{TranslateConfig, translate};

@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench transformer -- step FOLDER`: one line of JSON per training step with the weights and batches that
 //! `transformer_peers.py` beside this file wrote there; that script runs it next to PyTorch.
+//! `-- gradients FOLDER`: writes the gradients of the first batch to `gradients.safetensors` there.
 //! `-- attention`: milliseconds and peak memory of attention over the length, plain and tiled.
 //! `-- head`: microseconds per token of the two output layers at 8192 and 32768 tokens.
 
@@ -23,10 +24,12 @@ const WIDTH: usize = 256;
 const CONTEXT: usize = 128;
 const BATCH: usize = 8;
 
-fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn main() -> std::result::Result<(), Failure> {
+    wordgrove::transformer::leave_threads_to_rayon()?;
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["step", folder] => steps(folder)?,
+        ["gradients", folder] => first_gradients(folder)?,
         ["attention"] => {
             for n in [256, 1024, 4096, 16384] {
                 for kind in ["plain", "tiled"] {
@@ -38,7 +41,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         }
         ["attention", kind, n] => one_attention(kind, n.parse()?)?,
         ["head"] => heads()?,
-        _ => eprintln!("usage: cargo bench --bench transformer -- step FOLDER | attention | head"),
+        _ => eprintln!("usage: cargo bench --bench transformer -- step FOLDER | gradients FOLDER | attention | head"),
     }
     Ok(())
 }
@@ -53,7 +56,7 @@ fn loss(w: &BTreeMap<String, Var>, inputs: &Tensor, targets: &Tensor) -> wordgro
     for layer in 0..LAYERS {
         let name = |part: &str| format!("h.{layer}.{part}");
         let qkv = project(&norm(&x, name("ln_1"))?, name("qkv"))?;
-        let seen = self_attention(&qkv, HEADS, &Mask::CAUSAL, AttentionKind::Plain, None)?;
+        let seen = self_attention(&qkv, HEADS, &Mask::CAUSAL, AttentionKind::Tiled, None)?;
         x = (x + project(&seen, name("out"))?)?;
         let (up, down) =
             ((get(name("up.weight")), get(name("up.bias"))), (get(name("down.weight")), get(name("down.bias"))));
@@ -63,19 +66,39 @@ fn loss(w: &BTreeMap<String, Var>, inputs: &Tensor, targets: &Tensor) -> wordgro
     softmax_loss(&hidden, get("wte".into()), None, &targets.flatten_all()?, None)
 }
 
-fn steps(folder: &str) -> std::result::Result<(), Box<dyn std::error::Error>> {
+type Failure = Box<dyn std::error::Error>;
+
+fn weights(folder: &str) -> std::result::Result<BTreeMap<String, Var>, Failure> {
     let weights = candle_core::safetensors::load(format!("{folder}/weights.safetensors"), &Device::Cpu)?;
-    let weights: BTreeMap<String, Var> =
-        weights.into_iter().map(|(name, tensor)| Ok((name, Var::from_tensor(&tensor)?))).collect::<Result<_>>()?;
-    let ids: Vec<u32> = std::fs::read(format!("{folder}/batches.bin"))?
-        .chunks_exact(4)
-        .map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]))
-        .collect();
+    Ok(weights.into_iter().map(|(name, tensor)| Ok((name, Var::from_tensor(&tensor)?))).collect::<Result<_>>()?)
+}
+
+/// Inputs and targets of each batch, `[B, T]`.
+fn batches(folder: &str) -> std::result::Result<Vec<(Tensor, Tensor)>, Failure> {
+    let bytes = std::fs::read(format!("{folder}/batches.bin"))?;
+    let ids: Vec<u32> = bytes.chunks_exact(4).map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]])).collect();
+    let batch = |ids: &[u32]| {
+        let batch = Tensor::from_slice(ids, (BATCH, CONTEXT + 1), &Device::Cpu)?;
+        Ok((batch.narrow(1, 0, CONTEXT)?, batch.narrow(1, 1, CONTEXT)?))
+    };
+    Ok(ids.chunks_exact(BATCH * (CONTEXT + 1)).map(batch).collect::<Result<_>>()?)
+}
+
+fn first_gradients(folder: &str) -> std::result::Result<(), Failure> {
+    let weights = weights(folder)?;
+    let (inputs, targets) = &batches(folder)?[0];
+    let gradients = loss(&weights, inputs, targets)?.backward()?;
+    let gradients =
+        weights.iter().map(|(name, var)| Ok((name.as_str(), gradients.get(var).ok_or(name.clone())?.clone())));
+    let gradients = gradients.collect::<std::result::Result<std::collections::HashMap<_, _>, Failure>>()?;
+    Ok(candle_core::safetensors::save(&gradients, format!("{folder}/gradients.safetensors"))?)
+}
+
+fn steps(folder: &str) -> std::result::Result<(), Failure> {
+    let weights = weights(folder)?;
     let mut optimizer = AdamW::new(&weights, AdamWConfig::default(), AdamW::matrices_decay)?;
-    for batch in ids.chunks_exact(BATCH * (CONTEXT + 1)) {
+    for (inputs, targets) in batches(folder)? {
         let clock = Clock::start();
-        let batch = Tensor::from_slice(batch, (BATCH, CONTEXT + 1), &Device::Cpu)?;
-        let (inputs, targets) = (batch.narrow(1, 0, CONTEXT)?, batch.narrow(1, 1, CONTEXT)?);
         let loss = loss(&weights, &inputs, &targets)?;
         let forward = clock.read().0;
         let gradients = loss.backward()?;
@@ -103,7 +126,7 @@ fn random(shape: &[usize], seed: u32) -> Result<Var> {
     Var::from_tensor(&Tensor::from_vec(numbers, shape, &Device::Cpu)?)
 }
 
-fn one_attention(kind: &str, n: usize) -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn one_attention(kind: &str, n: usize) -> std::result::Result<(), Failure> {
     let how = if kind == "plain" { AttentionKind::Plain } else { AttentionKind::Tiled };
     let [q, k, v] = [1, 2, 3].map(|seed| random(&[1, n, WIDTH], seed));
     let (q, k, v) = (q?, k?, v?);
@@ -123,7 +146,7 @@ fn one_attention(kind: &str, n: usize) -> std::result::Result<(), Box<dyn std::e
     Ok(())
 }
 
-fn heads() -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn heads() -> std::result::Result<(), Failure> {
     let n = BATCH * CONTEXT;
     for n_tokens in [8192usize, 32768] {
         // Zipf's law, the shape of text: token i is drawn in proportion to its count.

@@ -87,6 +87,12 @@ def torch_worker(folder):
         x = F.layer_norm(x, (WIDTH,), w["ln_f.gain"], w["ln_f.bias"], 1e-5)
         return F.cross_entropy(F.linear(x, w["wte"]).view(-1, TOKENS), batch[:, 1:].reshape(-1))
 
+    if os.path.exists(f"{folder}/gradients.safetensors"):
+        loss_of(torch.from_numpy(batches[0])).backward()
+        theirs = load_file(f"{folder}/gradients.safetensors")
+        worst = max(((theirs[name] - w.grad).norm() / w.grad.norm()).item() for name, w in weights.items())
+        print(json.dumps({"worst_gradient": worst, "compared": len(theirs)}))
+        return
     for batch in batches:
         wall, cpu = time.perf_counter(), time.process_time()
         loss = loss_of(torch.from_numpy(batch))
@@ -119,6 +125,10 @@ def main():
             "wordgrove": [ours, "step", folder],
             "PyTorch": [sys.executable, os.path.abspath(__file__), arguments.text, *again],
         }
+        run([ours, "gradients", folder])
+        compared = run(sides["PyTorch"])[0]
+        os.remove(f"{folder}/gradients.safetensors")
+        print(f"gradients of the first batch: {compared['compared']} parameters, largest relative distance {compared['worst_gradient']:.2g}")
         rounds = {name: [] for name in sides}
         for _ in range(arguments.rounds):
             for name, command in sides.items():

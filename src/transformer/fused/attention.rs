@@ -44,7 +44,7 @@ impl Mask {
 /// How attention is computed; the answer is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttentionKind {
-    /// By its definition: all Tq · Tk scores are held.
+    /// By its definition: all Tq · Tk scores of a head are held.
     Plain,
     /// Flash attention: keys in tiles with an online softmax, and the scores anew in the backward pass. No memory that
     /// grows with Tq · Tk.
@@ -52,12 +52,12 @@ pub enum AttentionKind {
 }
 
 impl AttentionKind {
-    /// Keys that are scored at a time.
-    fn tile(self, n_keys: usize) -> usize {
+    /// Queries and keys whose scores are held at a time.
+    fn tile(self, n_queries: usize, n_keys: usize) -> (usize, usize) {
         match self {
-            AttentionKind::Plain => n_keys,
-            // With 64 queries the scores are 32 kB, which a core's first cache holds.
-            AttentionKind::Tiled => 128,
+            AttentionKind::Plain => (n_queries, n_keys),
+            // 32 kB of scores, which a core's first cache holds.
+            AttentionKind::Tiled => (64, 128),
         }
     }
 }
@@ -86,7 +86,8 @@ pub fn attention(
     check(n_batch, channels, n_heads, mask)?;
     let thinning = Thinning::draw(dropout)?;
     if fusible(&[q, k, v]) && q.elem_count() > 0 && k.elem_count() > 0 && k.shape() == v.shape() {
-        let tiling = Tiling { n_heads, mask: mask.clone(), tile: kind.tile(k.dim(1)?), thinning };
+        let (queries, keys) = kind.tile(q.dim(1)?, k.dim(1)?);
+        let tiling = Tiling { n_heads, mask: mask.clone(), queries, keys, thinning };
         return Ok(q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Attention::new(tiling))?);
     }
     composite(q, k, v, n_heads, mask, thinning)
@@ -113,7 +114,8 @@ pub fn self_attention(
     check(n_batch, three / 3, n_heads, mask)?;
     let thinning = Thinning::draw(dropout)?;
     if fusible(&[qkv]) && qkv.elem_count() > 0 {
-        let tiling = Tiling { n_heads, mask: mask.clone(), tile: kind.tile(time), thinning };
+        let (queries, keys) = kind.tile(time, time);
+        let tiling = Tiling { n_heads, mask: mask.clone(), queries, keys, thinning };
         return Ok(qkv.contiguous()?.apply_op1(Attention::new(tiling))?);
     }
     let part = |place: usize| qkv.narrow(2, place * three / 3, three / 3);

@@ -2,7 +2,8 @@
 //!
 //! For a block of queries the keys come tile by tile. What was summed up so far is rescaled when a tile has a higher score
 //! than all before (the online softmax), so that only one tile of scores exists at a time. Kept for the backward pass is
-//! one number per query, ln Σ e^score; the scores are computed anew there. The plain kind is one tile with all keys.
+//! one number per query, ln Σ e^score; the scores are computed anew there. The plain kind is one tile with all queries
+//! and keys of a head.
 
 use std::sync::Mutex;
 
@@ -14,16 +15,15 @@ use super::dropout::{Thinning, thin};
 use super::slices::{Floats, floats, result};
 use crate::math::{Before, View, ViewMut, exp_and_sum, largest, multiply, scale, softmax_back};
 
-/// Queries that are taken together: enough rows for the products to be fast, few enough for a tile to stay in the cache.
-const QUERIES: usize = 64;
-
 /// What is the same for all heads.
 #[derive(Debug, Clone)]
 pub(super) struct Tiling {
     pub(super) n_heads: usize,
     pub(super) mask: Mask,
+    /// Queries that are taken together.
+    pub(super) queries: usize,
     /// Keys in a tile.
-    pub(super) tile: usize,
+    pub(super) keys: usize,
     pub(super) thinning: Option<Thinning>,
 }
 
@@ -87,10 +87,10 @@ impl Tiling {
         let heads = out.par_chunks_mut(inputs.n_queries * inputs.width).zip(log_sums.par_chunks_mut(inputs.n_queries));
         heads.enumerate().for_each(|(index, (out, log_sums))| {
             let head = inputs.head(self, index);
-            let mut scores = vec![0.0; QUERIES.min(inputs.n_queries) * self.tile.min(inputs.n_keys)];
-            let blocks = out.chunks_mut(QUERIES * inputs.width).zip(log_sums.chunks_mut(QUERIES));
+            let mut scores = vec![0.0; self.queries.min(inputs.n_queries) * self.keys.min(inputs.n_keys)];
+            let blocks = out.chunks_mut(self.queries * inputs.width).zip(log_sums.chunks_mut(self.queries));
             for (block, (out, log_sums)) in blocks.enumerate() {
-                self.block_forward(inputs, &head, block * QUERIES, &mut scores, out, log_sums);
+                self.block_forward(inputs, &head, block * self.queries, &mut scores, out, log_sums);
             }
         });
         (out, log_sums)
@@ -106,12 +106,11 @@ impl Tiling {
         log_sums: &mut [f32],
     ) {
         let n = log_sums.len();
-        let mut peaks = [f32::NEG_INFINITY; QUERIES];
-        let mut sums = [0.0; QUERIES];
+        let (mut peaks, mut sums) = (vec![f32::NEG_INFINITY; n], vec![0.0; n]);
         let seen: Vec<usize> = (0..n).map(|i| inputs.n_seen(self, head, first_query + i)).collect();
         let last = seen.iter().copied().max().unwrap_or(0);
-        for first_key in (0..last).step_by(self.tile.max(1)) {
-            let keys = first_key..last.min(first_key + self.tile);
+        for first_key in (0..last).step_by(self.keys.max(1)) {
+            let keys = first_key..last.min(first_key + self.keys);
             let scores = &mut scores[..n * keys.len()];
             let k = head.k.rows(keys.clone()).transposed();
             let q = head.q.rows(first_query..first_query + n);
@@ -170,16 +169,18 @@ impl Tiling {
                 .map(|i| crate::math::dot(&out[i * channels..][..width], &gradient[i * channels..][..width]))
                 .collect();
             let log_sums = &log_sums[index * inputs.n_queries..][..inputs.n_queries];
-            let size = QUERIES.min(inputs.n_queries) * self.tile.min(inputs.n_keys);
+            let size = self.queries.min(inputs.n_queries) * self.keys.min(inputs.n_keys);
             let (mut p, mut of_p) = (vec![0.0; size], vec![0.0; size]);
-            for first_query in (0..inputs.n_queries).step_by(QUERIES) {
-                let queries = first_query..inputs.n_queries.min(first_query + QUERIES);
+            // The probabilities as the values saw them, where that is something else.
+            let mut thinned = vec![0.0; if self.thinning.is_some() { size } else { 0 }];
+            for first_query in (0..inputs.n_queries).step_by(self.queries) {
+                let queries = first_query..inputs.n_queries.min(first_query + self.queries);
                 let n = queries.len();
                 let seen: Vec<usize> = queries.clone().map(|query| inputs.n_seen(self, &head, query)).collect();
                 let last = seen.iter().copied().max().unwrap_or(0);
                 let (q, gradient) = (head.q.rows(queries.clone()), rows(gradient).rows(queries.clone()));
-                for first_key in (0..last).step_by(self.tile.max(1)) {
-                    let keys = first_key..last.min(first_key + self.tile);
+                for first_key in (0..last).step_by(self.keys.max(1)) {
+                    let keys = first_key..last.min(first_key + self.keys);
                     let (p, of_p) = (&mut p[..n * keys.len()], &mut of_p[..n * keys.len()]);
                     let (k, v) = (head.k.rows(keys.clone()), head.v.rows(keys.clone()));
                     multiply(q, k.transposed(), inputs.factor(), Before::Replaced, ViewMut::packed(p, keys.len()));
@@ -188,31 +189,26 @@ impl Tiling {
                         let (visible, hidden) = p.split_at_mut(seen[i].saturating_sub(first_key).min(keys.len()));
                         hidden.fill(0.0);
                         exp_and_sum(visible, log_sums[queries.start + i]);
-                        if let Some(thinning) = self.thinning {
-                            // The values saw the thinned probabilities, and so does their gradient.
-                            thin(thinning, place(inputs, &head, queries.start + i, first_key), visible);
+                    }
+                    let mut seen_by_values = &*p;
+                    if let Some(thinning) = self.thinning {
+                        let thinned = &mut thinned[..p.len()];
+                        thinned.copy_from_slice(p);
+                        let rows = thinned.chunks_exact_mut(keys.len()).zip(of_p.chunks_exact_mut(keys.len()));
+                        for (i, (thinned, of_p)) in rows.enumerate() {
+                            let first = place(inputs, &head, queries.start + i, first_key);
+                            thin(thinning, first, thinned);
+                            thin(thinning, first, of_p);
                         }
+                        seen_by_values = thinned;
                     }
                     let of_v = ViewMut::packed(&mut of_v[keys.start * width..keys.end * width], width);
-                    multiply(View::packed(p, keys.len()).transposed(), gradient, 1.0, Before::AddedTo, of_v);
-                    for (i, (p, of_p)) in
-                        p.chunks_exact_mut(keys.len()).zip(of_p.chunks_exact_mut(keys.len())).enumerate()
-                    {
+                    let seen_by_values = View::packed(seen_by_values, keys.len()).transposed();
+                    multiply(seen_by_values, gradient, 1.0, Before::AddedTo, of_v);
+                    let rows = p.chunks_exact_mut(keys.len()).zip(of_p.chunks_exact(keys.len()));
+                    for ((i, (p, of_p)), along) in rows.enumerate().zip(&alongs[queries.clone()]) {
                         let n_visible = seen[i].saturating_sub(first_key).min(keys.len());
-                        let (p, of_p) = (&mut p[..n_visible], &mut of_p[..n_visible]);
-                        let along = alongs[queries.start + i];
-                        match self.thinning {
-                            None => softmax_back(p, of_p, along, inputs.factor()),
-                            Some(thinning) => {
-                                thin(thinning, place(inputs, &head, queries.start + i, first_key), of_p);
-                                // The probabilities once more, before they were thinned to 0.
-                                let q = head.q.rows(queries.start + i..queries.start + i + 1);
-                                let k = k.rows(0..n_visible).transposed();
-                                multiply(q, k, inputs.factor(), Before::Replaced, ViewMut::packed(p, n_visible));
-                                exp_and_sum(p, log_sums[queries.start + i]);
-                                softmax_back(p, of_p, along, inputs.factor());
-                            }
-                        }
+                        softmax_back(&mut p[..n_visible], &of_p[..n_visible], *along, inputs.factor());
                     }
                     let of_scores = View::packed(p, keys.len());
                     let of_q = ViewMut::packed(&mut of_q[queries.start * width..queries.end * width], width);
