@@ -291,7 +291,9 @@ fn may_replace(path: &Path) -> Result<()> {
         ));
     };
     let files = [TENSORS, CONFIG, TOKENIZER, TOKENIZER_CONFIG];
-    let known = |name: &&OsString| files.iter().copied().chain(ours.checksums.keys().map(String::as_str)).any(|file| *name == file);
+    let known = |name: &&OsString| {
+        files.iter().copied().chain(ours.checksums.keys().map(String::as_str)).any(|file| *name == file)
+    };
     match names.iter().find(|name| !known(name)) {
         None => Ok(()),
         Some(other) => {
