@@ -162,6 +162,19 @@ fn tensors_that_do_not_fit_are_listed_with_their_shapes() {
 }
 
 #[test]
+fn tables_that_should_be_one_and_differ_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("model");
+    save(&path, &model(TransformerConfig { output: OutputLayer::Free, ..small(Shape::EncoderDecoder) }));
+    with_tensors(&path, |tensors| {
+        let table = tensors.get_mut("model.decoder.embed_tokens.weight").unwrap();
+        *table = (&*table + 1.0).unwrap();
+    });
+    let message = refusal(&path);
+    assert!(message.contains("'model.decoder.embed_tokens.weight' differ, expected one table"), "{message}");
+}
+
+#[test]
 fn half_precision_is_read() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model");
