@@ -10,7 +10,7 @@ mod translate;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use wordgrove::transformer::{Checkpoint, Transformer};
+use wordgrove::transformer::{Checkpoint, Transformer, leave_threads_to_rayon};
 use wordgrove::{Error, Tokenizer};
 
 use super::failure::{Failure, Outcome};
@@ -37,6 +37,7 @@ enum Verb {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
+    leave_threads_to_rayon()?;
     match &arguments.verb {
         Verb::Train(arguments) => train::run(arguments),
         Verb::Generate(arguments) => generate::run(arguments),
