@@ -44,6 +44,8 @@ impl ByteClassifier {
     fn of(machine: Detected) -> Option<ByteClassifier> {
         match machine {
             Detected::Plain(_) => None,
+            #[cfg(target_arch = "aarch64")]
+            Detected::Neon(_) => None,
             #[cfg(target_arch = "x86_64")]
             Detected::Avx2(machine) => Some(ByteClassifier::Avx2(machine)),
             #[cfg(target_arch = "x86_64")]
@@ -58,6 +60,7 @@ impl ByteClassifier {
     }
 
     /// Fills a mask for each 64 bytes; the last 64 may be fewer, and what is missing counts as zero bytes.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is none to classify with"))]
     pub(crate) fn classify(self, text: &[u8], masks: &mut [ByteMasks]) {
         assert_eq!(masks.len(), text.len().div_ceil(64));
         let (blocks, rest) = text.as_chunks::<64>();

@@ -98,6 +98,8 @@ pub(crate) enum Detected {
     Avx2(crate::math::avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(crate::math::avx512::Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(crate::math::neon::Neon),
 }
 
 impl Detected {
@@ -108,6 +110,8 @@ impl Detected {
         all.extend(crate::math::avx2::Avx2::detect().map(Detected::Avx2));
         #[cfg(target_arch = "x86_64")]
         all.extend(crate::math::avx512::Avx512::detect().map(Detected::Avx512));
+        #[cfg(target_arch = "aarch64")]
+        all.extend(crate::math::neon::Neon::detect().map(Detected::Neon));
         all
     }
 
@@ -119,6 +123,8 @@ impl Detected {
             Detected::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Detected::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Detected::Neon(_) => "neon",
         }
     }
 
@@ -130,6 +136,8 @@ impl Detected {
             Detected::Avx2(machine) => machine.enter(work),
             #[cfg(target_arch = "x86_64")]
             Detected::Avx512(machine) => machine.enter(work),
+            #[cfg(target_arch = "aarch64")]
+            Detected::Neon(machine) => machine.enter(work),
         }
     }
 }
@@ -161,7 +169,7 @@ pub(crate) fn run<W: Work>(work: W) -> W::Output {
     chosen().unwrap_or_else(|_| *Detected::all().last().unwrap_or(&Detected::Plain(Plain))).run(work)
 }
 
-/// The name of the machine that the kernels run on: `plain`, `avx2` or `avx512`.
+/// The name of the machine that the kernels run on: `plain`, `avx2`, `avx512` or `neon`.
 ///
 /// # Errors
 /// [`Error::Config`] when `WORDGROVE_CPU` names one that this computer does not have. A program asks once at its start.

@@ -14,4 +14,4 @@ mod subsample;
 mod train;
 
 pub use config::{Architecture, TrainConfig};
-pub use train::{Trained, train};
+pub use train::{REPLICATED_NODES, TOKENS_PER_MERGE, Trained, train};

@@ -23,10 +23,10 @@ const LEAST_RATE: f64 = 1e-4;
 const TOKENS_PER_RATE: u64 = 10_000;
 
 /// How many of the tree's top nodes each worker has a copy of, when there are several.
-const REPLICATED_NODES: usize = 256;
+pub const REPLICATED_NODES: usize = 256;
 
 /// A worker brings its copies together with the shared rows after about this many tokens.
-const TOKENS_PER_MERGE: u64 = 1_000;
+pub const TOKENS_PER_MERGE: u64 = 1_000;
 
 /// How often a report is made.
 const REPORT_EVERY: Duration = Duration::from_millis(250);

@@ -18,6 +18,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -289,7 +290,9 @@ fn may_replace(path: &Path) -> Result<()> {
             "is not a transformer that wordgrove wrote, and would be lost: save elsewhere",
         ));
     };
-    match names.iter().find(|name| *name != CONFIG && !ours.checksums.keys().any(|file| *name == file.as_str())) {
+    let files = [TENSORS, CONFIG, TOKENIZER, TOKENIZER_CONFIG];
+    let known = |name: &&OsString| files.iter().copied().chain(ours.checksums.keys().map(String::as_str)).any(|file| *name == file);
+    match names.iter().find(|name| !known(name)) {
         None => Ok(()),
         Some(other) => {
             let other = Path::new(other).display();

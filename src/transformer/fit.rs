@@ -22,7 +22,7 @@ use crate::transformer::schedule::Schedule;
 /// How often a report is made.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
-/// How to train. Of two runs with the same settings, data and starting parameters, the results are the same.
+/// How to train. Two runs with the same settings, data, starting parameters and number of threads have the same results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitConfig {

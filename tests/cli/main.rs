@@ -12,4 +12,6 @@ mod files;
 mod queries;
 mod tokenizer;
 mod training;
+#[cfg(feature = "transformer")]
+mod transformer;
 mod usage;

@@ -110,9 +110,9 @@ fn a_target_goes_on_as_in_one_pass_and_its_sentences_can_be_chosen_anew() {
     // Three beams: the second sentence twice, then the first.
     cache.select(&[1, 1, 0]).unwrap();
     let order = Tensor::new(&[1_u32, 1, 0], target.device()).unwrap();
-    let rest = target.narrow(1, 3, 5).unwrap().index_select(&order, 0).unwrap();
+    let rest = target.narrow(1, 3, 5).unwrap().contiguous().unwrap().index_select(&order, 0).unwrap();
     let found = model.decode_next(&rest, &mut cache).unwrap();
-    let wanted = full.narrow(1, 3, 5).unwrap().index_select(&order, 0).unwrap();
+    let wanted = full.narrow(1, 3, 5).unwrap().contiguous().unwrap().index_select(&order, 0).unwrap();
     assert!(difference(&floats(&found), &floats(&wanted)) < 1e-5);
     assert!(cache.select(&[3]).is_err());
     assert!(cache.select(&[]).is_err());

@@ -6,6 +6,7 @@ mod cache;
 mod folders;
 mod golden;
 mod layouts;
+mod learning;
 mod parameters;
 mod reference;
 

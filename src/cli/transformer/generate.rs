@@ -11,12 +11,12 @@ use wordgrove::{Error, TokenId, Tokenizer};
 
 use super::{ModelArguments, use_threads};
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::number::whole;
+use crate::cli::number::{real, whole};
 use crate::cli::output::{escaped, out, print_json};
 
 /// What `transformer generate` is told.
 #[derive(Args)]
-#[command(after_help = "With the same seed the same text comes, whatever the number of threads.")]
+#[command(after_help = "With the same seed and the same number of threads the same text comes.")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -27,13 +27,13 @@ pub struct Arguments {
     #[arg(short = 'n', long, alias = "max-tokens", value_name = "N", default_value_t = 200, allow_negative_numbers = true, value_parser = whole(0..=u64::MAX))]
     tokens: u64,
     /// Below 1 the text becomes more usual, above 1 less, 0 to 1000; 0 always takes the most probable token
-    #[arg(short = 't', long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(short = 't', long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true, value_parser = real("from 0 to 1000"))]
     temperature: f64,
     /// Draw only from the K most probable tokens, 1 or more
     #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = whole(1..=usize::MAX))]
     top_k: Option<usize>,
     /// Draw only from the most probable tokens that together have this probability, above 0 and at most 1
-    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true, value_parser = real("above 0 and at most 1"))]
     top_p: f64,
     /// Where all random choices come from
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole(0..=u64::MAX))]
@@ -64,17 +64,15 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let (transformer, tokenizer) = arguments.model.open()?;
     let prompt = prompt(arguments)?;
     let ids = prompt_ids(&transformer, &tokenizer, &prompt)?;
+    let space = if tokenizer.is_words() && !prompt.is_empty() { " " } else { "" };
     let mut text = Text {
+        before: format!("{prompt}{space}"),
         stop: StopWords::new(&arguments.stop),
         all: String::new(),
         is_raw: arguments.raw,
         shows: !arguments.json,
     };
-    text.show(&prompt)?;
     let mut decoder = StreamDecoder::new(&tokenizer);
-    if tokenizer.is_words() && !prompt.is_empty() {
-        text.show(" ")?;
-    }
     let line_end = line_end(transformer.config());
     let mut new = Vec::new();
     // Written to by the callback, which can only pass on errors of the library.
@@ -141,6 +139,8 @@ fn prompt_ids(transformer: &Transformer, tokenizer: &Tokenizer, prompt: &str) ->
 
 /// The text as it comes.
 struct Text {
+    /// What is to be shown before it, once there is something to follow.
+    before: String,
     stop: StopWords,
     all: String,
     is_raw: bool,
@@ -151,6 +151,8 @@ impl Text {
     fn push(&mut self, piece: &str) -> Outcome<ControlFlow<()>> {
         let (shown, flow) = self.stop.push(piece);
         self.all.push_str(&shown);
+        let before = std::mem::take(&mut self.before);
+        self.show(&before)?;
         self.show(&shown)?;
         Ok(flow)
     }
@@ -167,7 +169,8 @@ impl Text {
     }
 
     fn finish(&mut self, rest: &str) -> Outcome {
-        self.push(rest)?;
+        // What ends the text here is its end, whatever it is.
+        let _ = self.push(rest)?;
         let held = std::mem::take(&mut self.stop).finish();
         self.all.push_str(&held);
         self.show(&held)?;

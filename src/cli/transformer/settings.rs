@@ -11,7 +11,7 @@ use wordgrove::files::FileBytes;
 use wordgrove::transformer::{FitConfig, TransformerConfig};
 
 use crate::cli::failure::Outcome;
-use crate::cli::number::whole;
+use crate::cli::number::{real, whole};
 
 /// What the transformer is, and how it is trained. A flag is spelled like its setting in a file, with dashes.
 #[derive(Args, Serialize)]
@@ -59,7 +59,7 @@ pub struct SettingArguments {
     #[serde(skip_serializing_if = "Option::is_none")]
     norm: Option<String>,
     /// The share of numbers that is dropped while learning, 0 to below 1 [default: 0.1]
-    #[arg(long, value_name = "SHARE", help_heading = MODEL, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", help_heading = MODEL, allow_negative_numbers = true, value_parser = real("from 0 to below 1"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     dropout: Option<f64>,
     /// How tokens are predicted: a softmax over the token table itself (tied) or a table of its own (free), or the
@@ -76,7 +76,7 @@ pub struct SettingArguments {
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_size: Option<usize>,
     /// The highest learning rate, above 0 and at most 1 [default: 0.001]
-    #[arg(long, alias = "lr", value_name = "R", help_heading = TRAINING, allow_negative_numbers = true)]
+    #[arg(long, alias = "lr", value_name = "R", help_heading = TRAINING, allow_negative_numbers = true, value_parser = real("above 0 and at most 1"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     learning_rate: Option<f64>,
     /// Steps over which the rate grows to that [default: 100]
@@ -84,23 +84,23 @@ pub struct SettingArguments {
     #[serde(skip_serializing_if = "Option::is_none")]
     warmup_steps: Option<u64>,
     /// Where the rate ends, as a share of the highest, 0 to 1 [default: 0.1]
-    #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true, value_parser = real("from 0 to 1"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     final_rate: Option<f64>,
     /// AdamW's weight decay, 0 to 1 [default: 0.1]
-    #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true, value_parser = real("from 0 to 1"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
     /// AdamW's first beta, 0 to below 1 [default: 0.9]
-    #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true, value_parser = real("from 0 to below 1"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     beta1: Option<f64>,
     /// AdamW's second beta, 0 to below 1 [default: 0.95]
-    #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", help_heading = TRAINING, allow_negative_numbers = true, value_parser = real("from 0 to below 1"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     beta2: Option<f64>,
     /// Gradients longer than this are shortened to it, above 0 [default: 1]
-    #[arg(long, alias = "grad-clip", value_name = "LENGTH", help_heading = TRAINING, allow_negative_numbers = true)]
+    #[arg(long, alias = "grad-clip", value_name = "LENGTH", help_heading = TRAINING, allow_negative_numbers = true, value_parser = real("above 0"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     clip_norm: Option<f64>,
     /// Measure the loss on what is held out, and save, every N steps [default: 250]

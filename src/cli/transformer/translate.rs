@@ -10,7 +10,7 @@ use wordgrove::{Error, TokenId, Tokenizer};
 
 use super::{ModelArguments, use_threads};
 use crate::cli::failure::Outcome;
-use crate::cli::number::whole;
+use crate::cli::number::{real, whole};
 use crate::cli::output::{escaped, out};
 use crate::cli::tokenizer::each_line;
 
@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(short, long, alias = "beam-size", alias = "num-beams", value_name = "N", default_value_t = 4, allow_negative_numbers = true, value_parser = whole(1..=1024usize))]
     beam: usize,
     /// Hypotheses of n tokens are judged by the logarithm of their probability / n to this power, 0 to 10
-    #[arg(long, value_name = "POWER", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "POWER", default_value_t = 1.0, allow_negative_numbers = true, value_parser = real("from 0 to 10"))]
     length_penalty: f64,
     /// The most tokens of a translation [default: what the context has room for]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=1usize << 20))]
