@@ -107,7 +107,7 @@ impl Work for Backward<'_> {
 }
 
 /// 2 √(2/π).
-const TWICE_ROOT: f32 = 1.595_769_1;
+const TWICE_ROOT: f32 = std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::SQRT_2;
 const CUBE: f32 = 0.044_715;
 
 /// sign · 2u.
@@ -123,7 +123,7 @@ fn double_tanh_argument<M: Machine>(m: M, x: M::V, sign: f32) -> M::V {
 /// 7.1.26 with one more term, fitted by us to 1e-8.
 #[inline(always)]
 fn normal<M: Machine>(m: M, x: M::V) -> (M::V, M::V) {
-    const TERMS: [f32; 6] = [-0.105_737_1, 0.389_580_76, -0.236_512_98, 0.268_519_09, 0.067_654_82, 0.116_495_41];
+    const TERMS: [f32; 6] = [-0.105_737_1, 0.389_580_76, -0.236_512_98, 0.268_519_1, 0.067_654_82, 0.116_495_41];
     let y = m.add(m.clamp(x, 0.0, f32::MAX), m.clamp(m.mul(x, m.splat(-1.0)), 0.0, f32::MAX));
     let t = m.reciprocal(m.fma(y, m.splat(0.28), m.splat(1.0)));
     let mut tail = m.splat(TERMS[0]);

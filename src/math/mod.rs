@@ -1,10 +1,10 @@
 //! Numbers only; knows nothing of words.
 //!
 //! [`Matrix`] holds rows. `machine` makes the processor a type, so that `block` (the training step), `logistic` and
-//! `rows` and `product` (products with many rows) are written once and compiled for each of `plain`, `avx2`,
-//! `avx512` and `neon`.
-//! `shared` lends a matrix to many workers, `replica` gives each its own copy of the busiest rows. `byte_masks` looks at
-//! 64 bytes of text at once; `prefetch` and `zeroed` serve the tokenizer's tables.
+//! `rows` and `product` (products with many rows) are written once and compiled for each of `plain`, `avx2`, `avx512` and
+//! `neon`. `gemm`, `bend`, `norm_rows`, `softmax`, `tree_rows` and `adam` are what the transformer's operations are made of,
+//! over `lanes`, slices of any length. `shared` lends a matrix to many workers, `replica` gives each its own copy of the
+//! busiest rows. `byte_masks` looks at 64 bytes of text at once; `prefetch` and `zeroed` serve the tokenizer's tables.
 
 #![allow(clippy::needless_range_loop, reason = "the indices of small arrays are names of registers")]
 

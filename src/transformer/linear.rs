@@ -25,7 +25,13 @@ impl Linear {
 
     /// `[.., in]` → `[.., out]`.
     pub fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        fused::linear(x, &pass.value(&self.weight), Some(&pass.value(&self.bias)))
+        let (weight, bias) = self.values(pass);
+        fused::linear(x, &weight, Some(&bias))
+    }
+
+    /// The weight and the bias, for an operation that does more than this layer.
+    pub fn values(&self, pass: &Pass<'_>) -> (Tensor, Tensor) {
+        (pass.value(&self.weight), pass.value(&self.bias))
     }
 }
 

@@ -1,24 +1,22 @@
 //! What a training step of a small transformer costs, and its parts.
 //!
-//! `cargo bench --bench transformer -- step FOLDER`: one line of JSON per training step with the weights and batches that
+//! `cargo bench --bench transformer -- step FOLDER`: one line of JSON per training step with the model and the batches that
 //! `transformer_peers.py` beside this file wrote there; that script runs it next to PyTorch.
 //! `-- gradients FOLDER`: writes the gradients of the first batch to `gradients.safetensors` there.
 //! `-- attention`: milliseconds and peak memory of attention over the length, plain and tiled.
 //! `-- head`: microseconds per token of the two output layers at 8192 and 32768 tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Device, Result, Tensor, Var};
 use wordgrove::HuffmanTree;
-use wordgrove::transformer::fused::{
-    Activation, AttentionKind, Mask, attention, embedding, feed_forward, layer_norm, linear, self_attention,
-    softmax_loss, tree_loss,
-};
+use wordgrove::transformer::fused::{AttentionKind, Mask, attention, softmax_loss, tree_loss};
 use wordgrove::transformer::optimizer::{AdamW, AdamWConfig};
+use wordgrove::transformer::{Checkpoint, Pass, Transformer};
 
-const LAYERS: usize = 4;
 const HEADS: usize = 8;
 const WIDTH: usize = 256;
 const CONTEXT: usize = 128;
@@ -46,31 +44,20 @@ fn main() -> std::result::Result<(), Failure> {
     Ok(())
 }
 
-/// The decoder of `transformer_peers.py`: pre-norm, tanh GELU, learned positions, tied head.
-fn loss(w: &BTreeMap<String, Var>, inputs: &Tensor, targets: &Tensor) -> wordgrove::Result<Tensor> {
-    let get = |name: String| w[&name].as_tensor();
-    let norm = |x: &Tensor, name: String| layer_norm(x, get(format!("{name}.gain")), get(format!("{name}.bias")), 1e-5);
-    let project =
-        |x: &Tensor, name: String| linear(x, get(format!("{name}.weight")), Some(get(format!("{name}.bias"))));
-    let mut x = embedding(get("wte".into()), inputs)?.broadcast_add(get("wpe".into()))?;
-    for layer in 0..LAYERS {
-        let name = |part: &str| format!("h.{layer}.{part}");
-        let qkv = project(&norm(&x, name("ln_1"))?, name("qkv"))?;
-        let seen = self_attention(&qkv, HEADS, &Mask::CAUSAL, AttentionKind::Tiled, None)?;
-        x = (x + project(&seen, name("out"))?)?;
-        let (up, down) =
-            ((get(name("up.weight")), get(name("up.bias"))), (get(name("down.weight")), get(name("down.bias"))));
-        x = (&x + feed_forward(&norm(&x, name("ln_2"))?, up, down, Activation::GeluTanh)?)?;
-    }
-    let hidden = norm(&x, "ln_f".into())?.reshape(((), WIDTH))?;
-    softmax_loss(&hidden, get("wte".into()), None, &targets.flatten_all()?, None)
-}
-
 type Failure = Box<dyn std::error::Error>;
 
-fn weights(folder: &str) -> std::result::Result<BTreeMap<String, Var>, Failure> {
-    let weights = candle_core::safetensors::load(format!("{folder}/weights.safetensors"), &Device::Cpu)?;
-    Ok(weights.into_iter().map(|(name, tensor)| Ok((name, Var::from_tensor(&tensor)?))).collect::<Result<_>>()?)
+/// Inputs `[B, T]` → the loss.
+fn loss(model: &Transformer, inputs: &Tensor, targets: &Tensor) -> wordgrove::Result<Tensor> {
+    // Gradients, but nothing dropped.
+    let mut pass = Pass::differentiating();
+    let hidden = model.decode(inputs, &mut pass)?;
+    model.loss(&hidden, targets, None, &mut pass)
+}
+
+fn model(folder: &str) -> std::result::Result<(Transformer, BTreeMap<String, Var>), Failure> {
+    let model = Checkpoint::open(Path::new(folder))?.transformer;
+    let parameters = model.parameters().iter().map(|(name, var)| (name.to_string(), var.clone())).collect();
+    Ok((model, parameters))
 }
 
 /// Inputs and targets of each batch, `[B, T]`.
@@ -85,21 +72,21 @@ fn batches(folder: &str) -> std::result::Result<Vec<(Tensor, Tensor)>, Failure> 
 }
 
 fn first_gradients(folder: &str) -> std::result::Result<(), Failure> {
-    let weights = weights(folder)?;
+    let (model, parameters) = model(folder)?;
     let (inputs, targets) = &batches(folder)?[0];
-    let gradients = loss(&weights, inputs, targets)?.backward()?;
+    let gradients = loss(&model, inputs, targets)?.backward()?;
     let gradients =
-        weights.iter().map(|(name, var)| Ok((name.as_str(), gradients.get(var).ok_or(name.clone())?.clone())));
-    let gradients = gradients.collect::<std::result::Result<std::collections::HashMap<_, _>, Failure>>()?;
+        parameters.iter().map(|(name, var)| Ok((name.as_str(), gradients.get(var).ok_or(name.clone())?.clone())));
+    let gradients = gradients.collect::<std::result::Result<HashMap<_, _>, Failure>>()?;
     Ok(candle_core::safetensors::save(&gradients, format!("{folder}/gradients.safetensors"))?)
 }
 
 fn steps(folder: &str) -> std::result::Result<(), Failure> {
-    let weights = weights(folder)?;
-    let mut optimizer = AdamW::new(&weights, AdamWConfig::default(), AdamW::matrices_decay)?;
+    let (model, parameters) = model(folder)?;
+    let mut optimizer = AdamW::new(&parameters, AdamWConfig::default(), AdamW::matrices_decay)?;
     for (inputs, targets) in batches(folder)? {
         let clock = Clock::start();
-        let loss = loss(&weights, &inputs, &targets)?;
+        let loss = loss(&model, &inputs, &targets)?;
         let forward = clock.read().0;
         let gradients = loss.backward()?;
         let backward = clock.read().0;
@@ -171,20 +158,27 @@ fn heads() -> std::result::Result<(), Failure> {
         let (table, nodes) = (random(&[n_tokens, WIDTH], 2)?, random(&[n_tokens - 1, WIDTH], 3)?);
         let mut medians = Vec::new();
         for name in ["softmax", "tree"] {
-            let mut times = Vec::new();
+            let (mut times, mut forwards) = (Vec::new(), Vec::new());
             for _ in 0..7 {
                 let clock = Clock::start();
                 let loss = match name {
                     "softmax" => softmax_loss(&hidden, &table, None, &targets, None)?,
                     _ => tree_loss(&hidden, &nodes, &tree, &targets)?,
                 };
+                forwards.push(clock.read().1);
                 loss.backward()?;
                 times.push(clock.read().1);
             }
-            times.sort_by(f64::total_cmp);
-            let median = times[times.len() / 2] / n as f64 * 1e6;
-            println!("{n_tokens} tokens, {name}: {median:.2} µs of CPU per token, forward and backward");
-            medians.push(median);
+            let median = |times: &mut Vec<f64>| {
+                times.sort_by(f64::total_cmp);
+                times[times.len() / 2] / n as f64 * 1e6
+            };
+            let (forward, both) = (median(&mut forwards), median(&mut times));
+            let rest = both - forward;
+            println!(
+                "{n_tokens} tokens, {name}: {forward:.2} µs of CPU per token for loss and gradients, {rest:.2} to add them up"
+            );
+            medians.push(both);
         }
         println!("{n_tokens} tokens: the softmax costs {:.1} times the tree", medians[0] / medians[1]);
     }

@@ -32,23 +32,28 @@ RATE = 3e-4
 
 
 def prepare(folder):
-    """Writes weights.safetensors (GPT-2's initial spread) and batches.bin (u32, steps x batch x (context + 1))."""
+    """Writes a GPT-2 folder with its initial spread, and batches.bin (u32, steps x batch x (context + 1))."""
     import numpy
     from safetensors.numpy import save_file
 
     random = numpy.random.default_rng(1)
     normal = lambda *shape, spread=0.02: (random.standard_normal(shape) * spread).astype("float32")
-    zeros = lambda n: numpy.zeros(n, "float32")
-    ones = lambda n: numpy.ones(n, "float32")
-    weights = {"wte": normal(TOKENS, WIDTH), "wpe": normal(CONTEXT, WIDTH), "ln_f.gain": ones(WIDTH), "ln_f.bias": zeros(WIDTH)}
+    weights = {"transformer.wte.weight": normal(TOKENS, WIDTH), "transformer.wpe.weight": normal(CONTEXT, WIDTH)}
     for layer in range(LAYERS):
-        for name, outputs, inputs in [("qkv", 3 * WIDTH, WIDTH), ("out", WIDTH, WIDTH), ("up", INNER, WIDTH), ("down", WIDTH, INNER)]:
-            spread = 0.02 / (2 * LAYERS) ** 0.5 if name in ("out", "down") else 0.02
-            weights[f"h.{layer}.{name}.weight"] = normal(outputs, inputs, spread=spread)
-            weights[f"h.{layer}.{name}.bias"] = zeros(outputs)
-        for name in ("ln_1", "ln_2"):
-            weights[f"h.{layer}.{name}.gain"], weights[f"h.{layer}.{name}.bias"] = ones(WIDTH), zeros(WIDTH)
-    save_file(weights, f"{folder}/weights.safetensors")
+        at = f"transformer.h.{layer}."
+        for name, inputs, outputs in [("attn.c_attn", WIDTH, 3 * WIDTH), ("attn.c_proj", WIDTH, WIDTH), ("mlp.c_fc", WIDTH, INNER), ("mlp.c_proj", INNER, WIDTH)]:
+            spread = 0.02 / (2 * LAYERS) ** 0.5 if name.endswith("c_proj") else 0.02
+            weights[f"{at}{name}.weight"] = normal(inputs, outputs, spread=spread)
+            weights[f"{at}{name}.bias"] = numpy.zeros(outputs, "float32")
+    for norm in [f"transformer.h.{layer}.ln_{i}" for layer in range(LAYERS) for i in (1, 2)] + ["transformer.ln_f"]:
+        weights[norm + ".weight"], weights[norm + ".bias"] = numpy.ones(WIDTH, "float32"), numpy.zeros(WIDTH, "float32")
+    save_file(weights, f"{folder}/model.safetensors", metadata={"format": "pt"})
+    config = {
+        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": TOKENS, "n_positions": CONTEXT, "n_embd": WIDTH,
+        "n_layer": LAYERS, "n_head": HEADS, "n_inner": INNER, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
+        "resid_pdrop": 0.0, "tie_word_embeddings": True,
+    }
+    json.dump(config, open(f"{folder}/config.json", "w"))
     words = re.findall(r"\w+|[^\w\s]", open(arguments.text, encoding="utf-8", errors="replace").read(20_000_000))
     ids = {word: i + 1 for i, (word, _) in enumerate(collections.Counter(words).most_common(TOKENS - 1))}
     stream = numpy.array([ids.get(word, 0) for word in words], "uint32")
@@ -63,7 +68,19 @@ def torch_worker(folder):
     from safetensors.torch import load_file
 
     torch.set_num_threads(arguments.threads)
-    weights = {name: tensor.requires_grad_() for name, tensor in load_file(f"{folder}/weights.safetensors").items()}
+    # Under our names; GPT-2's files hold the weights of linear layers transposed.
+    ours = {"transformer.wte": "tokens", "transformer.wpe": "positions", "transformer.ln_f": "decoder.norm", "transformer.h.": "decoder."}
+    ours |= {".ln_1": ".attention_norm", ".ln_2": ".feed_forward_norm", ".attn.c_attn": ".attention.qkv", ".attn.c_proj": ".attention.output"}
+    ours |= {".mlp.c_fc": ".feed_forward.up", ".mlp.c_proj": ".feed_forward.down"}
+    weights = {}
+    for name, tensor in load_file(f"{folder}/model.safetensors").items():
+        if ".c_" in name and tensor.dim() == 2:
+            tensor = tensor.t().contiguous()
+        if "ln_" in name:
+            name = name.replace("weight", "gain")
+        for old, new in ours.items():
+            name = name.replace(old, new)
+        weights[name] = tensor.requires_grad_()
     batches = numpy.fromfile(f"{folder}/batches.bin", "uint32").astype("int64").reshape(-1, BATCH, CONTEXT + 1)
     groups = [
         {"params": [w for w in weights.values() if w.dim() >= 2], "weight_decay": 0.01},
@@ -73,19 +90,19 @@ def torch_worker(folder):
 
     def loss_of(batch):
         w = weights
-        x = F.embedding(batch[:, :-1], w["wte"]) + w["wpe"]
+        x = F.embedding(batch[:, :-1], w["tokens.weight"]) + w["positions.weight"]
         for layer in range(LAYERS):
-            p = f"h.{layer}."
-            y = F.layer_norm(x, (WIDTH,), w[p + "ln_1.gain"], w[p + "ln_1.bias"], 1e-5)
-            q, k, v = F.linear(y, w[p + "qkv.weight"], w[p + "qkv.bias"]).split(WIDTH, 2)
+            p = f"decoder.{layer}."
+            y = F.layer_norm(x, (WIDTH,), w[p + "attention_norm.gain"], w[p + "attention_norm.bias"], 1e-5)
+            q, k, v = F.linear(y, w[p + "attention.qkv.weight"], w[p + "attention.qkv.bias"]).split(WIDTH, 2)
             q, k, v = (t.view(BATCH, CONTEXT, HEADS, WIDTH // HEADS).transpose(1, 2) for t in (q, k, v))
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(BATCH, CONTEXT, WIDTH)
-            x = x + F.linear(y, w[p + "out.weight"], w[p + "out.bias"])
-            y = F.layer_norm(x, (WIDTH,), w[p + "ln_2.gain"], w[p + "ln_2.bias"], 1e-5)
-            y = F.gelu(F.linear(y, w[p + "up.weight"], w[p + "up.bias"]), approximate="tanh")
-            x = x + F.linear(y, w[p + "down.weight"], w[p + "down.bias"])
-        x = F.layer_norm(x, (WIDTH,), w["ln_f.gain"], w["ln_f.bias"], 1e-5)
-        return F.cross_entropy(F.linear(x, w["wte"]).view(-1, TOKENS), batch[:, 1:].reshape(-1))
+            x = x + F.linear(y, w[p + "attention.output.weight"], w[p + "attention.output.bias"])
+            y = F.layer_norm(x, (WIDTH,), w[p + "feed_forward_norm.gain"], w[p + "feed_forward_norm.bias"], 1e-5)
+            y = F.gelu(F.linear(y, w[p + "feed_forward.up.weight"], w[p + "feed_forward.up.bias"]), approximate="tanh")
+            x = x + F.linear(y, w[p + "feed_forward.down.weight"], w[p + "feed_forward.down.bias"])
+        x = F.layer_norm(x, (WIDTH,), w["decoder.norm.gain"], w["decoder.norm.bias"], 1e-5)
+        return F.cross_entropy(F.linear(x, w["tokens.weight"]).view(-1, TOKENS), batch[:, 1:].reshape(-1))
 
     if os.path.exists(f"{folder}/gradients.safetensors"):
         loss_of(torch.from_numpy(batches[0])).backward()

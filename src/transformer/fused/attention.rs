@@ -108,7 +108,7 @@ pub fn self_attention(
     dropout: Option<Dropout<'_>>,
 ) -> Result<Tensor> {
     let (n_batch, time, three) = qkv.dims3()?;
-    if three % 3 != 0 {
+    if !three.is_multiple_of(3) {
         return Err(Error::config("channels", format!("{three} channels are not queries, keys and values")));
     }
     check(n_batch, three / 3, n_heads, mask)?;
@@ -123,7 +123,7 @@ pub fn self_attention(
 }
 
 fn check(n_batch: usize, channels: usize, n_heads: usize, mask: &Mask) -> Result<()> {
-    if n_heads == 0 || channels % n_heads != 0 {
+    if n_heads == 0 || !channels.is_multiple_of(n_heads) {
         return Err(Error::config("n-heads", format!("{n_heads} heads do not divide {channels} channels")));
     }
     if let Some(lengths) = &mask.key_lengths

@@ -224,7 +224,7 @@ impl Tiling {
     fn n_keys_and_shape(&self, q: &[usize], k: &[usize]) -> Result<(usize, usize, usize, usize)> {
         match (q, k) {
             (&[n_batch, n_queries, channels], &[k_batch, n_keys, k_channels])
-                if n_batch == k_batch && channels == k_channels && channels % self.n_heads == 0 =>
+                if n_batch == k_batch && channels == k_channels && channels.is_multiple_of(self.n_heads) =>
             {
                 Ok((n_batch, n_queries, n_keys, channels))
             }

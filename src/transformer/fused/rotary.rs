@@ -24,7 +24,7 @@ const BASE: f64 = 10_000.0;
 /// Su et al. 2021 (RoFormer).
 pub fn rotary(x: &Tensor, n_heads: usize, first_position: usize) -> Result<Tensor> {
     let channels = x.dims3()?.2;
-    if n_heads == 0 || channels % n_heads != 0 || (channels / n_heads) % 2 != 0 {
+    if n_heads == 0 || !channels.is_multiple_of(2 * n_heads) {
         let reason = format!("{n_heads} heads do not divide {channels} channels into even widths, as rotation needs");
         return Err(Error::config("n-heads", reason));
     }
