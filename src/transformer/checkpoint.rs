@@ -291,7 +291,9 @@ fn may_replace(path: &Path) -> Result<()> {
         ));
     };
     let files = [TENSORS, CONFIG, TOKENIZER, TOKENIZER_CONFIG];
-    let known = |name: &&OsString| files.iter().copied().chain(ours.checksums.keys().map(String::as_str)).any(|file| *name == file);
+    let known = |name: &&OsString| {
+        files.iter().copied().chain(ours.checksums.keys().map(String::as_str)).any(|file| *name == file)
+    };
     match names.iter().find(|name| !known(name)) {
         None => Ok(()),
         Some(other) => {
@@ -316,12 +318,19 @@ fn read(bytes: &[u8], config: TransformerConfig, layout: Layout) -> Result<Trans
     let views = assign(&entries, found, &config, layout).map_err(wrong)?;
     let parameters = Parameters::from_values(&config, |declared| {
         let mut values = vec![0.0; declared.shape.iter().product()];
+        let mut whole = None;
         for (entry, view) in entries.iter().zip(&views).filter(|(entry, _)| entry.ours == declared.name) {
             let theirs = floats(view)?;
             if let Some(at) = theirs.iter().position(|x| !x.is_finite()) {
                 let reason =
                     format!("'{}' holds {} at place {at}: the training has diverged", entry.theirs, theirs[at]);
                 return Err(wrong(reason));
+            }
+            if entry.part == Part::Whole
+                && let Some(first) = whole.replace(&entry.theirs)
+                && values != theirs
+            {
+                return Err(wrong(format!("'{first}' and '{}' differ, expected one table for both", entry.theirs)));
             }
             entry.take(&theirs, &mut values, &declared.shape);
         }

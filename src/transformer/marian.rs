@@ -153,6 +153,9 @@ pub(super) fn entries(config: &TransformerConfig) -> Vec<Entry> {
     }
     if config.output == OutputLayer::Free {
         list.add("lm_head.weight", "output.weight", Part::Whole);
+        // Untied, each stack is given the table once more.
+        list.add("model.encoder.embed_tokens.weight", "tokens.weight", Part::Whole);
+        list.add("model.decoder.embed_tokens.weight", "tokens.weight", Part::Whole);
     }
     list.0
 }

@@ -16,6 +16,9 @@ pub(crate) enum Pairs {
     Halves,
 }
 
+/// Sine or cosine.
+type Wave = fn(f64) -> f64;
+
 /// Rows for the positions `first` up to `first + n`: `[n, C]`.
 ///
 /// Number 2i of a row is sin(position / 10000^(2i/C)) and number 2i + 1 the cosine of the same; with [`Pairs::Halves`] they
@@ -25,7 +28,7 @@ pub(crate) enum Pairs {
 /// With C = 4 position 1 is sin 1, cos 1, sin 0.01, cos 0.01.
 pub(crate) fn sinusoids(pairs: Pairs, first: usize, n: usize, d_model: usize) -> Result<Tensor> {
     let n_sines = d_model.div_ceil(2);
-    let columns: Vec<(f64, fn(f64) -> f64)> = (0..d_model)
+    let columns: Vec<(f64, Wave)> = (0..d_model)
         .map(|column| {
             let (pair, is_sine) = match pairs {
                 Pairs::Interleaved => (column / 2, column % 2 == 0),
@@ -33,7 +36,7 @@ pub(crate) fn sinusoids(pairs: Pairs, first: usize, n: usize, d_model: usize) ->
                 Pairs::Halves => (column - n_sines, false),
             };
             let frequency = 10_000_f64.powf(-2.0 * pair as f64 / d_model as f64);
-            (frequency, if is_sine { f64::sin as fn(f64) -> f64 } else { f64::cos })
+            (frequency, if is_sine { f64::sin as Wave } else { f64::cos })
         })
         .collect();
     let row = |position: usize| columns.iter().map(move |(frequency, wave)| wave(position as f64 * frequency) as f32);

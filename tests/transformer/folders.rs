@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value, json};
 use wordgrove::transformer::{
-    Activation, AttentionKind, Checkpoint, Layout, Norm, OutputLayer, Pass, Positions, Shape, Transformer,
+    Activation, AttentionKind, Checkpoint, Extra, Layout, Norm, OutputLayer, Pass, Positions, Shape, Transformer,
     TransformerConfig,
 };
 use wordgrove::{Error, Tokenizer};
@@ -91,9 +91,8 @@ fn what_is_saved_comes_back_bit_for_bit() {
         let notes = json!({ "steps": 7, "corpus": "a.txt" });
         let Value::Object(notes) = notes else { unreachable!() };
         // Each is written over the one before.
-        let extra: &[(&str, &dyn Fn(&mut dyn std::io::Write) -> std::io::Result<()>)] =
-            &[("training.safetensors", &|out| out.write_all(b"moments"))];
-        Checkpoint::save(&path, &model, Some(&tokenizer()), &notes, extra).unwrap();
+        let extra: Extra<'_> = ("training.safetensors", &|out| out.write_all(b"moments"));
+        Checkpoint::save(&path, &model, Some(&tokenizer()), &notes, &[extra]).unwrap();
         let opened = Checkpoint::open(&path).unwrap();
         assert_eq!(opened.layout, layout, "{config:?}");
         assert_eq!(opened.transformer.config(), &config);
@@ -160,6 +159,19 @@ fn tensors_that_do_not_fit_are_listed_with_their_shapes() {
         tensors.insert("transformer.ln_f.bias".into(), Tensor::new(numbers, &Device::Cpu).unwrap());
     });
     assert!(message.contains("'transformer.ln_f.bias' holds NaN at place 3"), "{message}");
+}
+
+#[test]
+fn tables_that_should_be_one_and_differ_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("model");
+    save(&path, &model(TransformerConfig { output: OutputLayer::Free, ..small(Shape::EncoderDecoder) }));
+    with_tensors(&path, |tensors| {
+        let table = tensors.get_mut("model.decoder.embed_tokens.weight").unwrap();
+        *table = (&*table + 1.0).unwrap();
+    });
+    let message = refusal(&path);
+    assert!(message.contains("'model.decoder.embed_tokens.weight' differ, expected one table"), "{message}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Hugging Face transformers loads our folders and computes the same numbers (`tests/transformers.py`).
+//! Hugging Face transformers loads our folders and computes the same numbers (`tests/hugging_face.py`).
 
 use std::collections::HashMap;
 use std::fs;
@@ -115,7 +115,7 @@ fn write_static(home: &Path) {
 
 fn compare_in_python(home: &Path) {
     let python = std::env::var("WORDGROVE_PYTHON").unwrap_or_else(|_| "python3".to_string());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transformers.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hugging_face.py");
     let ran = Command::new(&python).arg(script).arg(home).env("HF_HUB_OFFLINE", "1").output();
     match ran {
         Err(error) => println!("skipped: {python}: {error}"),

@@ -38,7 +38,7 @@ pub fn hidden(model: &Transformer, ids: &[u32], sight: &Sight) -> Vec<Vec<f64>> 
         let scale = (variance + config.norm_epsilon).sqrt();
         (0..x.len()).map(|i| (x[i] - mean) / scale * gain[i] + bias[i]).collect()
     };
-    let (tokens, learned) = (get("tokens.weight"), config.positions == Positions::Learned);
+    let tokens = get("tokens.weight");
     let mut rows: Vec<Vec<f64>> = ids
         .iter()
         .enumerate()
@@ -57,13 +57,12 @@ pub fn hidden(model: &Transformer, ids: &[u32], sight: &Sight) -> Vec<Vec<f64>> 
             }
         })
         .collect();
-    assert_eq!(learned, model.parameters().get("positions.weight").is_some());
     for layer in 0..config.n_layers {
         let name = |part: &str| format!("decoder.{layer}.{part}");
         let qkv: Vec<Vec<f64>> =
             rows.iter().map(|x| linear(&name("attention.qkv"), &norm(&name("attention_norm"), x))).collect();
         let dim = config.head_dim();
-        for at in 0..rows.len() {
+        for (at, x) in rows.iter_mut().enumerate() {
             let places = sight.places(at);
             let own_place = places.len() - 1;
             let mut joined = Vec::new();
@@ -88,7 +87,7 @@ pub fn hidden(model: &Transformer, ids: &[u32], sight: &Sight) -> Vec<Vec<f64>> 
                 }));
             }
             let added = linear(&name("attention.output"), &joined);
-            rows[at].iter_mut().zip(added).for_each(|(x, added)| *x += added);
+            x.iter_mut().zip(added).for_each(|(x, added)| *x += added);
         }
         for x in &mut rows {
             let wide = linear(&name("feed_forward.up"), &norm(&name("feed_forward_norm"), x));

@@ -17,7 +17,7 @@ use crate::math::{Before, View, ViewMut, add, exp_and_sum, largest, multiply, sc
 /// table is prepared for the products once for all of them.
 const ROWS: usize = 256;
 
-/// The mean of −ln softmax(hidden · tableᵀ + bias)[target] over the rows whose target is not `ignore`, in nats.
+/// The mean of −ln softmax(hidden · tableᵀ + bias)\[target\] over the rows whose target is not `ignore`, in nats.
 ///
 /// 0 when every target is ignored.
 ///

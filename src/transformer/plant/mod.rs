@@ -182,9 +182,9 @@ mod tests {
         // Differences keep their proportions.
         let (vectors, scale) = (&model.embeddings, (after[0][0] - after[2][0]) / (vectors_of(&model, 0, 2)));
         for (&a, &b) in seen.iter().zip(&seen[1..]) {
-            for column in 0..4 {
-                let wanted = scale * (vectors.row(a)[column] - vectors.row(b)[column]);
-                assert!((after[a][column] - after[b][column] - wanted).abs() < 1e-6);
+            let rows = after[a].iter().zip(&after[b]).zip(vectors.row(a).iter().zip(vectors.row(b)));
+            for ((x, y), (u, v)) in rows {
+                assert!((x - y - scale * (u - v)).abs() < 1e-6);
             }
         }
     }
