@@ -18,7 +18,6 @@ pub fn leave_threads_to_rayon() {
     }
 }
 
-/// Returns only when it failed: what comes after is the new start's.
 #[cfg(unix)]
 fn start_anew() {
     use std::os::unix::process::CommandExt;
@@ -28,5 +27,6 @@ fn start_anew() {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    command.args(arguments).env(CANDLE_THREADS, "1").exec();
+    // Returns only when it failed: what comes after is the new start's.
+    let _failed = command.args(arguments).env(CANDLE_THREADS, "1").exec();
 }
