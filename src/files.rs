@@ -4,6 +4,7 @@
 //! in the crate maps files.
 
 use std::fs::{self, File};
+use std::hash::BuildHasher;
 use std::io::{self, BufWriter, Write};
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
@@ -135,7 +136,7 @@ pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     }
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let folder = parent(&target);
-    let prefix = format!(".{}.wordgrove-", target.file_name().unwrap_or_default().display());
+    let prefix = beside_prefix(&target);
     remove_abandoned(&folder, &prefix);
     let mut beside = tempfile::Builder::new();
     beside.prefix(&prefix);
@@ -165,12 +166,28 @@ pub fn check_replaceable(path: &Path) -> Result<()> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(Error::format(path, "is a folder, expected a file to write")),
         Ok(metadata) if !metadata.is_file() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Err(Error::io(path)(error)),
         _ => {
             let folder = parent(&fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()));
             // Trying is the only test that knows of permissions, quotas and read-only mounts alike.
             tempfile::tempfile_in(&folder).map(drop).map_err(Error::io(path))
         }
     }
+}
+
+/// What the names of files and folders begin with that are written beside `target` to take its place: `.NAME.wordgrove-`.
+///
+/// Most file systems allow 255 bytes for a name. Of a name so long that more would not fit, there is its beginning and a
+/// number that other names with that beginning don't have.
+pub(crate) fn beside_prefix(target: &Path) -> String {
+    const MOST: usize = 200;
+    let name = target.file_name().unwrap_or_default();
+    let mut shown = name.to_string_lossy().into_owned();
+    if shown.len() > MOST {
+        shown.truncate(shown.floor_char_boundary(MOST - 20));
+        shown.push_str(&format!("~{:016x}", rustc_hash::FxBuildHasher.hash_one(name)));
+    }
+    format!(".{shown}.wordgrove-")
 }
 
 /// Removes what killed processes left beside a file: names with `prefix` that nobody holds a lock on.
@@ -223,6 +240,24 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("the disk is full"));
         assert_eq!(&*FileBytes::open(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_name_may_be_as_long_as_the_file_system_allows() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["x".repeat(255), "x".repeat(254), "é".repeat(127), "中".repeat(85), "y".repeat(201)] {
+            let path = folder.path().join(&name);
+            check_replaceable(&path).unwrap();
+            replace_file(&path, |out| out.write_all(name.as_bytes())).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), name.as_bytes());
+            assert!(beside_prefix(&path).len() <= 255 - "new-123456".len());
+        }
+        assert_ne!(beside_prefix(Path::new(&"x".repeat(255))), beside_prefix(Path::new(&"x".repeat(254))));
+        assert_eq!(beside_prefix(Path::new("a/b.txt")), ".b.txt.wordgrove-");
+        if cfg!(target_os = "linux") {
+            assert!(check_replaceable(&folder.path().join("x".repeat(256))).is_err());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
     }
 
     #[test]

@@ -18,6 +18,6 @@ pub mod vectors;
 
 pub use error::{Error, Result};
 pub use huffman::{HuffmanTree, TreePath};
-pub use progress::{EpochReport, Event, FitReport, FitStatus, Progress, Silent, TrainingStatus};
+pub use progress::{EpochReport, Event, FitReport, FitStatus, Measure, Progress, Silent, TrainingStatus};
 pub use tokens::{IdStream, IdStreamBuilder, TokenId, Tokenizer};
-pub use training::{Architecture, TrainConfig, Trained, train};
+pub use training::{Architecture, CbowGradient, Loss, TrainConfig, Trained, train};

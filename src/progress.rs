@@ -46,6 +46,27 @@ pub enum Event<'a> {
     Warning(&'a str),
 }
 
+/// What the bits that training reports are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// −log₂ P(token | context), exactly: hierarchical softmax. Over all tokens, P sums to 1.
+    #[default]
+    Loss,
+    /// The objective of negative sampling: how well a token is told from drawn ones. It depends on how many are drawn
+    /// and how, and says nothing about the probability of a token.
+    NsObjective,
+}
+
+impl std::fmt::Display for Measure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Measure::Loss => "loss",
+            Measure::NsObjective => "ns objective",
+        })
+    }
+}
+
 /// A moment of training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingStatus {
@@ -59,6 +80,8 @@ pub struct TrainingStatus {
     pub tokens_per_second: f64,
     /// The learning rate now.
     pub learning_rate: f32,
+    /// What the bits below are.
+    pub measure: Measure,
     /// Mean loss of this epoch so far, in bits per prediction; `None` before the first.
     pub train_bits: Option<f64>,
     /// The held-out loss after the last complete epoch, in bits per prediction.
@@ -72,7 +95,10 @@ pub struct TrainingStatus {
 pub struct EpochReport {
     /// From 1.
     pub epoch: u32,
-    /// Mean −log₂ P(token | context) over the predictions of this epoch, each taken before its own step.
+    /// What the bits below are; models from before there was a choice have the loss.
+    #[serde(default)]
+    pub measure: Measure,
+    /// The mean over the predictions of this epoch, each taken before its own step.
     pub train_bits: f64,
     /// The same over the held-out lines, after the epoch; `None` when nothing was held out.
     pub held_out_bits: Option<f64>,

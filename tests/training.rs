@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use wordgrove::{
-    Architecture, Error, Event, HuffmanTree, IdStream, IdStreamBuilder, Progress, Silent, TokenId, TrainConfig, train,
+    Architecture, CbowGradient, Error, Event, HuffmanTree, IdStream, IdStreamBuilder, Loss, Measure, Progress, Silent,
+    TokenId, TrainConfig, train,
 };
 
 /// Sentences in which tokens come in groups of ten: those of a group keep company, and all groups share ten others.
@@ -37,9 +38,19 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 fn tokens_that_keep_company_get_alike_vectors_with_one_worker_and_with_three() {
     let stream = grouped_stream(6_000);
     let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
-    for architecture in [Architecture::Cbow, Architecture::SkipGram] {
+    let ways = [
+        (Architecture::Cbow, Loss::HierarchicalSoftmax, CbowGradient::Whole),
+        (Architecture::SkipGram, Loss::HierarchicalSoftmax, CbowGradient::Whole),
+        (Architecture::Cbow, Loss::negative_sampling(), CbowGradient::Whole),
+        (Architecture::SkipGram, Loss::negative_sampling(), CbowGradient::Whole),
+        (Architecture::Cbow, Loss::HierarchicalSoftmax, CbowGradient::Mean),
+        (Architecture::Cbow, Loss::negative_sampling(), CbowGradient::Mean),
+    ];
+    for (architecture, loss, cbow_gradient) in ways {
         for workers in [1, 3] {
-            let config = TrainConfig { workers, ..config(architecture) };
+            // A context's share of the mean's gradient is small: see `CbowGradient`.
+            let learning_rate = (cbow_gradient == CbowGradient::Mean).then_some(0.2);
+            let config = TrainConfig { loss, cbow_gradient, learning_rate, workers, ..config(architecture) };
             let trained = train(&stream, &tree, &config, &Silent).unwrap();
             for id in 0..60 {
                 let row = trained.input.row(id);
@@ -47,7 +58,11 @@ fn tokens_that_keep_company_get_alike_vectors_with_one_worker_and_with_three() {
                 others
                     .sort_by(|&a, &b| cosine(row, trained.input.row(b)).total_cmp(&cosine(row, trained.input.row(a))));
                 let of_its_group = others[..9].iter().filter(|&&other| other / 10 == id / 10).count();
-                assert!(of_its_group >= 8, "{architecture}, {workers} workers, token {id}: {:?}", &others[..9]);
+                assert!(
+                    of_its_group >= 8,
+                    "{architecture} {loss} {cbow_gradient}, {workers} workers, token {id}: {:?}",
+                    &others[..9]
+                );
             }
         }
     }
@@ -78,17 +93,51 @@ fn losses_fall_and_the_held_out_one_is_the_true_mean_over_a_normalised_distribut
 }
 
 #[test]
+fn the_objective_of_negative_sampling_starts_at_a_bit_a_classifier_falls_and_is_not_called_a_loss() {
+    let stream = grouped_stream(3_000);
+    let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
+    for architecture in [Architecture::Cbow, Architecture::SkipGram] {
+        let loss = Loss::NegativeSampling { negatives: 3, exponent: 0.75 };
+        let still = TrainConfig { loss, learning_rate: Some(1e-9), epochs: 1, ..config(architecture) };
+        let trained = train(&stream, &tree, &still, &Silent).unwrap();
+        // Zero rows decide nothing: one bit for the center and for each of three negatives, but for those, about one in
+        // 60, that hit the center and are skipped.
+        for bits in [trained.epochs[0].train_bits, trained.epochs[0].held_out_bits.unwrap()] {
+            assert!((3.9..3.99).contains(&bits), "{architecture}: {bits}");
+        }
+        assert_eq!((trained.output.n_rows(), trained.epochs[0].measure), (70, Measure::NsObjective));
+
+        let trained = train(&stream, &tree, &TrainConfig { loss, ..config(architecture) }, &Silent).unwrap();
+        let held_out: Vec<f64> = trained.epochs.iter().map(|epoch| epoch.held_out_bits.unwrap()).collect();
+        assert!(held_out.windows(2).all(|pair| pair[1] < pair[0]) && held_out[3] < 3.3, "{held_out:?}");
+        // A token is told from the others by its own group: that is what the output rows have learned.
+        let logit = |context: usize, token: usize| {
+            let rows = trained.input.row(context).iter().zip(trained.output.row(token));
+            rows.map(|(a, b)| a * b).sum::<f32>()
+        };
+        for context in 0..60 {
+            let mean =
+                |tokens: &[usize]| tokens.iter().map(|&token| logit(context, token)).sum::<f32>() / tokens.len() as f32;
+            let (own, others): (Vec<usize>, Vec<usize>) = (0..60).partition(|token| token / 10 == context / 10);
+            assert!(mean(&own) > mean(&others) + 1.0, "{architecture} {context}: {} {}", mean(&own), mean(&others));
+        }
+    }
+}
+
+#[test]
 fn one_worker_and_one_seed_give_the_same_bytes_twice_and_another_seed_gives_others() {
     let stream = grouped_stream(500);
     let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
-    let bytes = |seed| {
-        let config = TrainConfig { seed, ..config(Architecture::SkipGram) };
+    let bytes = |seed, loss| {
+        let config = TrainConfig { seed, loss, ..config(Architecture::SkipGram) };
         let trained = train(&stream, &tree, &config, &Silent).unwrap();
         let bits = trained.input.as_slice().iter().chain(trained.output.as_slice()).map(|x| x.to_bits());
         (bits.collect::<Vec<u32>>(), trained.epochs.iter().map(|e| e.train_bits.to_bits()).collect::<Vec<u64>>())
     };
-    assert!(bytes(1) == bytes(1));
-    assert!(bytes(1) != bytes(2));
+    for loss in [Loss::HierarchicalSoftmax, Loss::negative_sampling()] {
+        assert!(bytes(1, loss) == bytes(1, loss));
+        assert!(bytes(1, loss) != bytes(2, loss));
+    }
 }
 
 #[test]
@@ -135,6 +184,9 @@ fn tokens_that_never_occur_have_zero_vectors_and_tiny_texts_are_refused_or_train
     let tree = HuffmanTree::from_counts(one.counts()).unwrap();
     let trained = train(&one, &tree, &config(Architecture::Cbow), &Silent).unwrap();
     assert_eq!(trained.epochs[0].train_bits, 0.0, "the only token is certain");
+    let sampled = TrainConfig { loss: Loss::negative_sampling(), ..config(Architecture::Cbow) };
+    let trained = train(&one, &tree, &sampled, &Silent).unwrap();
+    assert!(trained.epochs[0].train_bits < 1.0, "there is nothing else to draw");
 
     let none = IdStreamBuilder::new(5, Path::new(".")).finish().unwrap();
     let tree = HuffmanTree::from_counts(none.counts()).unwrap();

@@ -12,7 +12,7 @@ use wordgrove::vectors::{
     Embeddings, Layout, Model, ModelConfig, Opened, ReadOptions, Source, Verified, open, write_word2vec_binary,
     write_word2vec_text,
 };
-use wordgrove::{EpochReport, Silent, Tokenizer};
+use wordgrove::{EpochReport, Measure, Silent, Tokenizer};
 
 /// The folder of shared data, where it is at hand.
 fn shared(path: &str) -> Option<PathBuf> {
@@ -413,6 +413,7 @@ fn grown(dim: usize) -> (Tokenizer, Matrix, Matrix, Vec<u64>, ModelConfig) {
         matrix
     };
     let epoch = EpochReport {
+        measure: Measure::Loss,
         epoch: 1,
         train_bits: 7.25,
         held_out_bits: Some(0.1 + 0.2),
@@ -423,6 +424,7 @@ fn grown(dim: usize) -> (Tokenizer, Matrix, Matrix, Vec<u64>, ModelConfig) {
     let config = ModelConfig {
         wordgrove_version: "0.1.0".to_string(),
         architecture: Some("skip-gram".to_string()),
+        loss: None,
         tokens: "bpe".to_string(),
         dim,
         settings: serde_json::json!({ "window": 5, "learning-rate": 0.025 }).as_object().unwrap().clone(),
@@ -444,6 +446,29 @@ fn entries(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+#[test]
+fn a_model_of_negative_sampling_has_outputs_and_no_nodes_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    let (tokenizer, input, nodes, counts, config) = grown(20);
+    let config = ModelConfig { loss: Some("ns".to_string()), ..config };
+    Model::save(&path, &tokenizer, &input, Some(&input), &counts, &config).unwrap();
+    let model = Model::open(&path).unwrap();
+    let outputs = model.outputs.as_ref().unwrap();
+    assert!((0..input.n_rows()).all(|row| outputs.row(row) == input.row(row)) && outputs.n_rows() == input.n_rows());
+    assert!(model.nodes.is_none());
+    assert!(model.tree_nodes().unwrap_err().to_string().contains("negative sampling"));
+    assert_eq!(model.config.as_ref(), Some(&config));
+
+    // Files that contradict each other are refused.
+    for (loss, output, missing) in [("hs", &input, "'nodes'"), ("ns", &nodes, "'outputs'")] {
+        let config = ModelConfig { loss: Some(loss.to_string()), ..config.clone() };
+        Model::save(&path, &tokenizer, &input, Some(output), &counts, &config).unwrap();
+        let error = Model::open(&path).unwrap_err().to_string();
+        assert!(error.contains(missing) && error.contains(loss), "{error}");
+    }
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn grow(sample: &Sample<'_>, terminal: &Terminal) -> Outcome<Embeddings> {
     let trained = train(&stream, &tree, &sample.config, terminal)?;
     let model = ModelConfig {
         wordgrove_version: env!("CARGO_PKG_VERSION").to_string(),
+        loss: Some(sample.config.loss.to_string()),
         architecture: Some(sample.config.architecture.to_string()),
         tokens: "bpe".to_string(),
         dim: sample.config.dim,

@@ -33,14 +33,15 @@ fn model(model: &Model, arguments: &Arguments) -> Outcome {
     let embeddings = &model.embeddings;
     let (n_tokens, dim) = (embeddings.n_rows(), embeddings.dim());
     let n_nodes = model.nodes.as_ref().map(|nodes| nodes.n_rows());
+    let n_outputs = model.outputs.as_ref().map(|outputs| outputs.n_rows());
     let checksums = match verified {
         Verified::Intact => "intact",
         Verified::Unknown => "none",
     };
     if arguments.json {
         print_json(&json!({
-            "kind": "model", "tokens": n_tokens, "dim": dim, "nodes": n_nodes, "checksums": checksums,
-            "wordgrove": model.config,
+            "kind": "model", "tokens": n_tokens, "dim": dim, "nodes": n_nodes, "outputs": n_outputs,
+            "checksums": checksums, "wordgrove": model.config,
         }))?;
         return Ok(());
     }
@@ -58,6 +59,9 @@ fn model(model: &Model, arguments: &Arguments) -> Outcome {
     )?;
     if let Some(n_nodes) = n_nodes {
         writeln!(out, "  tree nodes    {} of {dim} numbers", grouped(n_nodes as u64))?;
+    }
+    if let Some(n_outputs) = n_outputs {
+        writeln!(out, "  outputs       {} of {dim} numbers", grouped(n_outputs as u64))?;
     }
     if let Some(config) = &model.config {
         writeln!(out, "  tokens        {}", config.tokens)?;
@@ -78,7 +82,7 @@ fn model(model: &Model, arguments: &Arguments) -> Outcome {
         }
         for epoch in &config.epochs {
             let held_out = epoch.held_out_bits.map_or(String::new(), |bits| format!(", held-out {bits:.4}"));
-            writeln!(out, "  epoch {:<7} loss {:.4} bits{held_out}", epoch.epoch, epoch.train_bits)?;
+            writeln!(out, "  epoch {:<7} {} {:.4} bits{held_out}", epoch.epoch, epoch.measure, epoch.train_bits)?;
         }
         writeln!(out, "  written by    wordgrove {}", config.wordgrove_version)?;
     }

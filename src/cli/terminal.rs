@@ -151,7 +151,7 @@ impl Progress for Terminal {
                 self.log(&json!({
                     "event": "progress", "epoch": status.epoch, "epochs": status.epochs, "done": status.done,
                     "tokens_per_second": status.tokens_per_second.round(), "learning_rate": decimal(status.learning_rate),
-                    "train_bits": status.train_bits, "held_out_bits": status.held_out_bits,
+                    "measure": status.measure, "train_bits": status.train_bits, "held_out_bits": status.held_out_bits,
                     "eta_seconds": status.eta_seconds.round(),
                 }));
             }
@@ -189,12 +189,13 @@ fn status_line(status: &TrainingStatus) -> String {
     let bits = |bits: Option<f64>| bits.map_or("–".to_string(), |bits| format!("{bits:.3}"));
     let eta = status.eta_seconds.round() as u64;
     format!(
-        "epoch {}/{}  {:.0} %  {:.2} M tokens/s  rate {:.4}  loss {} bits (held-out {})  ETA {}:{:02}",
+        "epoch {}/{}  {:.0} %  {:.2} M tokens/s  rate {:.4}  {} {} bits (held-out {})  ETA {}:{:02}",
         status.epoch,
         status.epochs,
         100.0 * status.done,
         status.tokens_per_second / 1e6,
         status.learning_rate,
+        status.measure,
         bits(status.train_bits),
         bits(status.held_out_bits),
         eta / 60,
@@ -205,8 +206,9 @@ fn status_line(status: &TrainingStatus) -> String {
 fn epoch_line(report: &EpochReport) -> String {
     let held_out = report.held_out_bits.map_or(String::new(), |bits| format!(", held-out {bits:.4}"));
     format!(
-        "epoch {}: loss {:.4} bits{held_out}  ({:.2} M tokens/s)",
+        "epoch {}: {} {:.4} bits{held_out}  ({:.2} M tokens/s)",
         report.epoch,
+        report.measure,
         report.train_bits,
         report.tokens_per_second / 1e6
     )

@@ -9,7 +9,7 @@ use wordgrove::files::parent;
 use wordgrove::text::{Corpus, Form, Normalizer};
 use wordgrove::tokens::{BpeConfig, IdStream, WordSplit, WordsConfig, encode_corpus, learn_bpe, learn_words};
 use wordgrove::vectors::{Model, ModelConfig};
-use wordgrove::{Architecture, Error, HuffmanTree, Tokenizer, TrainConfig, Trained, train};
+use wordgrove::{Architecture, CbowGradient, Error, HuffmanTree, Loss, Tokenizer, TrainConfig, Trained, train};
 
 use super::failure::{Failure, Outcome};
 use super::inputs::{spare, spare_model};
@@ -22,8 +22,9 @@ use super::tokenizer;
 /// What `train` is told.
 #[derive(Args)]
 #[command(
-    after_help = "The loss that is shown is exact: the mean of -log2 P(token | context) in bits. A lower loss on the \
-    held-out lines means better predictions; it need not mean better analogies.\n\nFlags of word2vec.c, fastText and \
+    after_help = "The loss that is shown is exact: the mean of -log2 P(token | context) in bits. With --loss ns there is \
+    no such probability, and what is shown is the objective of negative sampling. A lower loss on the held-out lines \
+    means better predictions; it need not mean better analogies.\n\nFlags of word2vec.c, fastText and \
     gensim are understood: --size, --ws, --iter, --alpha, --workers, --minCount, -cbow 0, …"
 )]
 pub struct Arguments {
@@ -40,7 +41,7 @@ pub struct Arguments {
     #[arg(long, value_name = "KIND", default_value = "bpe", value_parser = ["bpe", "word"])]
     tokens: String,
     /// How many tokens to learn (bpe), 256 or more
-    #[arg(long, value_name = "N", default_value_t = 32_000, allow_negative_numbers = true, value_parser = whole(256..=1usize << 30))]
+    #[arg(long, value_name = "N", default_value_t = 32_000, allow_negative_numbers = true, value_parser = whole(256..=1usize << 22))]
     vocab_size: usize,
     /// Leave out words that occur less often (word)
     #[arg(long, alias = "minCount", alias = "mincount", value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = whole(0..=u64::MAX))]
@@ -77,6 +78,22 @@ pub struct Arguments {
     cbow: Option<u8>,
     #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(0..=1), conflicts_with = "architecture")]
     sg: Option<u8>,
+    /// What is learned to predict: a token's path in the Huffman tree, with an exact loss (hs); or the token among some
+    /// that are drawn at random (ns: negative sampling) [default: hs]
+    #[arg(long, value_name = "LOSS", value_parser = ["hs", "ns"])]
+    loss: Option<String>,
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(0..=1), conflicts_with = "loss")]
+    hs: Option<u8>,
+    /// How many tokens are drawn for each center (ns), 1 to 100 [default: 5]
+    #[arg(long, alias = "neg", value_name = "N", allow_negative_numbers = true, value_parser = whole(0..=100usize))]
+    negative: Option<usize>,
+    /// A token is drawn in proportion to its count to this power (ns), -2 to 2 [default: 0.75]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    ns_exponent: Option<f64>,
+    /// What each context receives of the gradient (cbow): the whole, as in word2vec.c, or its share of the mean, the
+    /// corrected gradient, which wants a higher learning rate [default: whole]
+    #[arg(long, value_name = "HOW", value_parser = ["whole", "mean"])]
+    cbow_gradient: Option<String>,
     /// Numbers in a vector, 1 to 16384, or auto (by the size of the vocabulary)
     #[arg(
         long,
@@ -128,23 +145,10 @@ pub struct Arguments {
     /// Print nothing but warnings and errors
     #[arg(long, short)]
     quiet: bool,
-    #[arg(long, hide = true, alias = "hs", value_name = "LOSS", value_parser = hierarchical_softmax)]
-    loss: Option<String>,
-    #[arg(long, hide = true, alias = "neg", value_name = "N", value_parser = no_negatives)]
-    negative: Option<u8>,
 }
 
-/// The only loss that is trained is the exact one of the Huffman tree; whoever asks for another is told.
-fn hierarchical_softmax(text: &str) -> Result<String, String> {
-    match text {
-        "hs" | "1" => Ok(text.to_string()),
-        _ => Err("wordgrove trains with hierarchical softmax only: leave this out".to_string()),
-    }
-}
-
-/// No negative samples either.
-fn no_negatives(text: &str) -> Result<u8, String> {
-    hierarchical_softmax(if text == "0" { "hs" } else { text }).map(|_| 0)
+fn usage<T>(text: &str) -> Outcome<T> {
+    Err(Failure::Usage(text.to_string()))
 }
 
 impl Arguments {
@@ -154,6 +158,35 @@ impl Arguments {
             (None, Some(0), _) | (None, _, Some(1)) => Architecture::SkipGram,
             _ => Architecture::Cbow,
         })
+    }
+
+    /// In word2vec.c `-hs` and `-negative` are two switches that may both be on; here there is one loss.
+    fn loss(&self) -> Outcome<Loss> {
+        let is_sampled = match (self.loss.as_deref(), self.hs, self.negative) {
+            (Some(loss), ..) => loss == "ns",
+            (None, Some(hs), _) => hs == 0,
+            (None, None, negative) => negative.is_some_and(|n| n > 0),
+        };
+        match (is_sampled, self.negative, self.ns_exponent) {
+            (true, Some(0), _) => usage("--negative: 0 leaves nothing to learn from, expected 1 to 100 (or --loss hs)"),
+            (true, ..) => Ok(Loss::NegativeSampling {
+                negatives: self.negative.unwrap_or(Loss::DEFAULT_NEGATIVES),
+                exponent: self.ns_exponent.unwrap_or(Loss::DEFAULT_EXPONENT),
+            }),
+            (false, Some(1..), _) => {
+                usage("--negative: hierarchical softmax draws none, and one loss is trained, not two: add --loss ns")
+            }
+            (false, _, Some(_)) => usage("--ns-exponent: hierarchical softmax draws nothing: add --loss ns"),
+            (false, ..) => Ok(Loss::HierarchicalSoftmax),
+        }
+    }
+
+    fn cbow_gradient(&self, architecture: Architecture) -> Outcome<CbowGradient> {
+        match (self.cbow_gradient.as_deref(), architecture) {
+            (Some(_), Architecture::SkipGram) => usage("--cbow-gradient: skip-gram has one context at a time"),
+            (Some("mean"), _) => Ok(CbowGradient::Mean),
+            _ => Ok(CbowGradient::Whole),
+        }
     }
 
     fn normalizer(&self) -> Normalizer {
@@ -169,8 +202,11 @@ impl Arguments {
                 Failure::Usage(format!("--dim: '{number}', expected a whole number from 1 to 16384, or auto"))
             })?,
         };
+        let architecture = self.architecture()?;
         let config = TrainConfig {
-            architecture: self.architecture()?,
+            architecture,
+            loss: self.loss()?,
+            cbow_gradient: self.cbow_gradient(architecture)?,
             dim,
             window: self.window,
             epochs: self.epochs,
@@ -232,13 +268,17 @@ pub fn run(arguments: &Arguments) -> Outcome {
     memory::check(arguments.memory_limit, tokenizer.n_tokens(), config.dim)?;
     let stream = encode_corpus(&corpus, &tokenizer, &parent(&arguments.output), &terminal)?;
     terminal.say(&format!(
-        "{} tokens in {} sentences; {} different ones in the {}; {} vectors of {} numbers, {}",
+        "{} tokens in {} sentences; {} different ones in the {}; {} vectors of {} numbers by {}, {}",
         grouped(stream.n_ids()),
         grouped(stream.n_sentences()),
         grouped(tokenizer.n_tokens() as u64),
         if tokenizer.is_words() { "vocabulary" } else { "tokenizer" },
         config.architecture,
         config.dim,
+        match config.loss {
+            Loss::HierarchicalSoftmax => "hierarchical softmax",
+            Loss::NegativeSampling { .. } => "negative sampling",
+        },
         if config.workers == 1 { "1 worker".to_string() } else { format!("{} workers", config.workers) }
     ));
     let tree = HuffmanTree::from_counts(stream.counts())?;
@@ -274,6 +314,7 @@ fn save(
     let model = ModelConfig {
         wordgrove_version: env!("CARGO_PKG_VERSION").to_string(),
         architecture: Some(config.architecture.to_string()),
+        loss: Some(config.loss.to_string()),
         tokens: if tokenizer.is_words() { "word" } else { "bpe" }.to_string(),
         dim: config.dim,
         settings: settings(arguments, tokenizer, config),
@@ -295,10 +336,17 @@ fn settings(arguments: &Arguments, tokenizer: &Tokenizer, config: &TrainConfig) 
     let mut settings = json!({
         "texts": arguments.texts.iter().chain(&arguments.inputs).map(|text| text.display().to_string()).collect::<Vec<_>>(),
         "lowercase": normalizer.lowercase, "normalize": form,
-        "architecture": config.architecture.to_string(), "loss": "hs", "dim": config.dim, "window": config.window,
+        "architecture": config.architecture.to_string(), "loss": config.loss.to_string(), "dim": config.dim, "window": config.window,
         "epochs": config.epochs, "learning-rate": decimal(config.initial_learning_rate()), "sample": config.sample,
         "threads": config.workers, "seed": config.seed, "hold-out": config.hold_out,
     });
+    if let Loss::NegativeSampling { negatives, exponent } = config.loss {
+        settings["negative"] = json!(negatives);
+        settings["ns-exponent"] = json!(exponent);
+    }
+    if config.architecture == Architecture::Cbow {
+        settings["cbow-gradient"] = json!(config.cbow_gradient.to_string());
+    }
     match &arguments.tokenizer {
         Some(tokenizer) => settings["tokenizer"] = json!(tokenizer.display().to_string()),
         None if tokenizer.is_words() => {
@@ -320,7 +368,7 @@ fn summary(arguments: &Arguments, tokenizer: &Tokenizer, stream: &IdStream, trai
         .iter()
         .map(|epoch| {
             json!({
-                "train_bits": epoch.train_bits, "held_out_bits": epoch.held_out_bits,
+                "measure": epoch.measure, "train_bits": epoch.train_bits, "held_out_bits": epoch.held_out_bits,
                 "tokens_per_second": epoch.tokens_per_second,
             })
         })

@@ -73,6 +73,8 @@ pub(crate) struct LogisticBlock<'a> {
     replica: Option<Replica<'a>>,
     // The classifiers of the current steps.
     rows: Vec<*mut f32>,
+    // The inputs whose mean steps.
+    parts: Vec<*mut f32>,
     // G, classifier by classifier, and room for a whole vector behind the last.
     gains: Vec<f32>,
     // [stride] each: the hidden vector of CBOW, and the gradient that it gathers.
@@ -100,6 +102,7 @@ impl<'a> LogisticBlock<'a> {
             outputs,
             replica,
             rows: Vec::new(),
+            parts: Vec::new(),
             gains: Vec::new(),
             hidden: scratch.clone(),
             hidden_grad: scratch,
@@ -191,14 +194,17 @@ impl<'a> LogisticBlock<'a> {
         step: Step,
     ) {
         self.find_rows(classifiers);
+        // Looked up once: sums and gradients pass over them for every vector of a row.
+        self.parts.clear();
+        self.parts.extend((0..inputs.len()).map(|i| self.inputs.row(inputs.row(i))));
         let (hidden, grad) = (self.hidden.as_mut_ptr().cast::<f32>(), self.hidden_grad.as_mut_ptr().cast::<f32>());
         let stride = self.inputs.stride();
         let scale = m.splat(1.0 / inputs.len() as f32);
         for at in (0..stride).step_by(M::LANES) {
             let mut sum = m.splat(0.0);
-            for i in 0..inputs.len() {
+            for &part in &self.parts {
                 // SAFETY: within a row of `inputs`.
-                sum = m.add(sum, unsafe { m.load_shared(self.inputs.row(inputs.row(i)).add(at)) });
+                sum = m.add(sum, unsafe { m.load_shared(part.add(at)) });
             }
             // SAFETY: both scratch rows have `stride` numbers and belong to this worker.
             unsafe {
@@ -213,10 +219,10 @@ impl<'a> LogisticBlock<'a> {
             for at in (0..stride).step_by(M::LANES) {
                 // SAFETY: as above.
                 let delta = m.mul(share, unsafe { m.load(grad.add(at)) });
-                for i in 0..inputs.len() {
+                for &part in &self.parts {
                     // SAFETY: within a row of `inputs`.
                     unsafe {
-                        let to = self.inputs.row(inputs.row(i)).add(at);
+                        let to = part.add(at);
                         m.store_shared(to, m.add(m.load_shared(to), delta));
                     }
                 }
@@ -417,7 +423,8 @@ mod tests {
         nodes: &'a [u32],
         bits: &'a [u8],
         rows: &'a [u32],
-        mean: bool,
+        // The share of the gradient that each row gets when their mean steps.
+        mean: Option<f32>,
         step: Step,
     }
 
@@ -431,8 +438,8 @@ mod tests {
             let classifiers = Classifiers { nodes: self.nodes, bits: self.bits };
             // A row that is left out, in front.
             let window: Vec<u32> = [&[8], self.rows].concat();
-            if self.mean {
-                block.step_mean(m, classifiers, Inputs::around(&window, 0), 1.0, self.step);
+            if let Some(share) = self.mean {
+                block.step_mean(m, classifiers, Inputs::around(&window, 0), share, self.step);
             } else {
                 block.step_inputs(m, classifiers, Inputs::around(&window, 0), self.step);
             }
@@ -503,7 +510,7 @@ mod tests {
                     nodes: &nodes,
                     bits: &bits,
                     rows: &rows,
-                    mean: false,
+                    mean: None,
                     step: Step::Learn(1.0),
                 });
                 let xs: Vec<Vec<f64>> = rows.iter().map(|&r| row(&old_inputs, r)).collect();
@@ -524,8 +531,8 @@ mod tests {
     }
 
     #[test]
-    fn a_mean_steps_by_the_gradient_of_its_own_loss_and_gives_it_whole_to_each_row() {
-        for machine in Detected::all() {
+    fn a_mean_steps_by_the_gradient_of_its_own_loss_and_gives_each_row_all_of_it_or_its_share() {
+        for (machine, share) in Detected::all().into_iter().flat_map(|machine| [(machine, 1.0), (machine, 1.0 / 3.0)]) {
             let (mut inputs, mut outputs) = (filled(9, 20, 1), filled(50, 20, 2));
             let (nodes, bits, rows) = ([3, 1, 4, 15, 9], [0, 1, 1, 0, 1], [0, 5, 7]);
             let old = inputs.clone();
@@ -537,13 +544,21 @@ mod tests {
                 nodes: &nodes,
                 bits: &bits,
                 rows: &rows,
-                mean: true,
+                mean: Some(share),
                 step: Step::Learn(0.5),
             });
             assert!((loss - nats(&mean, &thetas, &bits) / std::f64::consts::LN_2).abs() < 1e-5);
-            let step: Vec<f64> = gradient(&mean, |x| nats(x, &thetas, &bits)).iter().map(|g| -0.5 * g).collect();
+            let of_mean = gradient(&mean, |x| nats(x, &thetas, &bits));
             for r in rows {
-                assert_moved("context", &row(&old, r), &row(&inputs, r), &step);
+                // A row has a third of the mean: its share of the gradient is the true gradient of the loss.
+                let at = row(&old, r);
+                let of_row = gradient(&at, |x| {
+                    let moved: Vec<f64> = (0..20).map(|i| mean[i] + (x[i] - at[i]) / 3.0).collect();
+                    nats(&moved, &thetas, &bits)
+                });
+                let gradient = if share == 1.0 { &of_mean } else { &of_row };
+                let step: Vec<f64> = gradient.iter().map(|g| -0.5 * g).collect();
+                assert_moved("context", &at, &row(&inputs, r), &step);
             }
         }
     }
@@ -556,7 +571,7 @@ mod tests {
             let bits = [0, 1, 0, 0, 1, 1, 0, 1, 0, 1, 1, 0];
             let (inputs, outputs) = (&mut inputs, &mut outputs);
             let step = Step::Learn(0.01);
-            let loss = machine.run(Steps { inputs, outputs, nodes: &nodes, bits: &bits, rows, mean: false, step });
+            let loss = machine.run(Steps { inputs, outputs, nodes: &nodes, bits: &bits, rows, mean: None, step });
             let mut all = inputs.as_slice().to_vec();
             all.extend_from_slice(outputs.as_slice());
             (loss, all)
@@ -581,7 +596,7 @@ mod tests {
         for machine in Detected::all() {
             let (mut inputs, mut outputs) = (filled(9, 50, 1), filled(50, 50, 2));
             let (inputs, outputs) = (&mut inputs, &mut outputs);
-            for mean in [false, true] {
+            for mean in [None, Some(1.0)] {
                 let (nodes, bits, rows) = (&[0, 1, 2], &[1, 0, 1], &[1, 2, 3, 4, 5, 6]);
                 let step = Step::Measure;
                 let loss = machine.run(Steps { inputs, outputs, nodes, bits, rows, mean, step });

@@ -3,17 +3,19 @@
 //! Rows start at multiples of 64 bytes and are padded with zeros to a multiple of 16 numbers, so that a row is a whole
 //! number of cache lines and of the widest vector registers.
 
+use crate::math::zeroed::Zeroed;
+
 /// A row-major table of `f32`, `[n_rows, dim]`, with aligned rows.
 #[derive(Clone)]
 pub struct Matrix {
-    blocks: Vec<Block>,
+    blocks: Zeroed<Block>,
     n_rows: usize,
     dim: usize,
     blocks_per_row: usize,
 }
 
 /// One cache line of numbers.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 struct Block([f32; BLOCK]);
 
@@ -23,7 +25,7 @@ impl Matrix {
     /// A table of zeros.
     pub fn zeros(n_rows: usize, dim: usize) -> Matrix {
         let blocks_per_row = dim.div_ceil(BLOCK);
-        Matrix { blocks: vec![Block([0.0; BLOCK]); n_rows * blocks_per_row], n_rows, dim, blocks_per_row }
+        Matrix { blocks: Zeroed::new(n_rows * blocks_per_row), n_rows, dim, blocks_per_row }
     }
 
     /// How many rows.
@@ -59,12 +61,12 @@ impl Matrix {
 
     /// All rows with their padding, `[n_rows, stride]`.
     pub fn as_slice(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.blocks)
+        bytemuck::cast_slice(self.blocks.as_slice())
     }
 
     /// All rows with their padding for writing, `[n_rows, stride]`.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
-        bytemuck::cast_slice_mut(&mut self.blocks)
+        bytemuck::cast_slice_mut(self.blocks.as_mut_slice())
     }
 }
 

@@ -73,15 +73,13 @@ pub struct Context {
 /// context for the probabilities along the path.
 ///
 /// # Errors
-/// [`Error::Format`] when the model has no tree: it was not trained here. [`Error::UnknownWord`] as [`lookup`];
+/// [`Error::Format`] when the model has no tree: it was not trained here, or with negative sampling. [`Error::UnknownWord`] as [`lookup`];
 /// [`Error::Config`] when `given` is several tokens.
 pub fn explain(model: &Model, word: &str, given: Option<&str>, k: usize) -> Result<Explanation> {
     let embeddings = &model.embeddings;
-    let (Some(nodes), Some(counts)) = (&model.nodes, embeddings.counts()) else {
-        return Err(Error::format(
-            model.path(),
-            "has no nodes or no counts, so no tree: only trained models can be explained",
-        ));
+    let nodes = model.tree_nodes()?;
+    let Some(counts) = embeddings.counts() else {
+        return Err(Error::format(model.path(), "has no counts, so no tree: only trained models can be explained"));
     };
     let tree = HuffmanTree::from_counts(counts)?;
     let found = lookup(embeddings, word)?;

@@ -21,8 +21,11 @@ pub enum SpecialTokens {
     /// They are characters like others. Right for texts that come from people.
     #[default]
     AsText,
-    /// Each becomes its one id, as Hugging Face's `encode` does.
+    /// Each becomes its one id.
     Found,
+    /// The same, and those that the tokenizer's file wants around a text (`<s>`, `</s>`) are put there: what Hugging
+    /// Face's `encode` does. Files that want none give the same as [`Found`](SpecialTokens::Found).
+    Framed,
 }
 
 /// A token that no merge makes.
@@ -42,7 +45,8 @@ pub(crate) struct AddedToken {
 pub(crate) struct AddedTokens {
     /// Ascending by id.
     tokens: Vec<AddedToken>,
-    /// In the raw text and in the normalised text, by [`SpecialTokens`]; `None` where there is nothing to find.
+    /// In the raw text and in the normalised text, first without and then with the special ones; `None` where there is
+    /// nothing to find.
     finders: [[Option<Finder>; 2]; 2],
 }
 
@@ -81,17 +85,17 @@ impl AddedTokens {
 
     /// Whether any token can be found at all.
     pub(crate) fn finds_any(&self, special: SpecialTokens) -> bool {
-        self.finders.iter().any(|finders| finders[special as usize].is_some())
+        self.finders.iter().any(|finders| finders[which(special)].is_some())
     }
 
     /// Cuts the raw text.
     pub(crate) fn cut_raw(&self, text: &[u8], special: SpecialTokens) -> Vec<Stretch> {
-        self.cut(text, &self.finders[0][special as usize])
+        self.cut(text, &self.finders[0][which(special)])
     }
 
     /// Cuts a stretch of raw text that has been normalised since.
     pub(crate) fn cut_normalized(&self, text: &[u8], special: SpecialTokens) -> Vec<Stretch> {
-        self.cut(text, &self.finders[1][special as usize])
+        self.cut(text, &self.finders[1][which(special)])
     }
 
     fn cut(&self, text: &[u8], finder: &Option<Finder>) -> Vec<Stretch> {
@@ -138,6 +142,14 @@ impl AddedTokens {
     /// The added token of these characters.
     pub(crate) fn find(&self, content: &str) -> Option<TokenId> {
         self.tokens.iter().find(|token| token.content == content).map(|token| TokenId(token.id))
+    }
+}
+
+/// Which of two finders.
+fn which(special: SpecialTokens) -> usize {
+    match special {
+        SpecialTokens::AsText => 0,
+        SpecialTokens::Found | SpecialTokens::Framed => 1,
     }
 }
 

@@ -40,7 +40,8 @@ impl Tokenizer {
             None => self.spelling(TokenId(id as u32)),
         };
         let quoted = |id: usize| serde_json::to_string(&spelling(id)).expect("a string is JSON");
-        let vocab: Vec<String> = (0..self.n_tokens()).map(|id| format!("{}: {id}", quoted(id))).collect();
+        let used = (0..self.n_tokens()).filter(|&id| !self.is_unused(TokenId(id as u32)));
+        let vocab: Vec<String> = used.map(|id| format!("{}: {id}", quoted(id))).collect();
         let mut merges = String::from("#version: 0.2\n");
         for merge in bpe.merger.pairs.merges() {
             merges.push_str(&format!("{} {}\n", spelling(merge.left as usize), spelling(merge.right as usize)));
@@ -88,6 +89,11 @@ mod tests {
         let (vocab, merges) = tokenizer.to_gpt2_files().unwrap();
         assert!(merges.starts_with("#version: 0.2\n"));
         assert_eq!(read(&vocab, &merges).unwrap().to_json(), tokenizer.to_json());
+        let last = tokenizer.n_tokens() as u32 - 1;
+        let gap = vocab.replace(&format!(": {last}}}"), &format!(": {}}}", last + 7));
+        let again = read(&gap, &merges).unwrap();
+        assert!(again.is_unused(TokenId(last)) && !again.is_unused(TokenId(last + 7)));
+        assert_eq!(again.to_gpt2_files().unwrap(), (gap, merges));
     }
 
     #[test]
@@ -100,7 +106,7 @@ mod tests {
             (vocab.clone(), "a b c\n".to_string(), "merges.txt: line 1: 'a b c' is not two"),
             (vocab.clone(), format!("{merges}ab\n"), "merges.txt: line 3"),
             (vocab.clone(), "a x\n".into(), "vocab.json: merge 0, \"a\" \"x\", needs the token \"ax\""),
-            (vocab.replace("256", "300"), merges.clone(), "id 300"),
+            (vocab.replace("256", "3000"), merges.clone(), "id 3000"),
             (vocab.replace("256", "\"x\""), merges.clone(), "vocab.json"),
             (vocab.replace('{', "["), merges.clone(), "vocab.json"),
             ("{".repeat(100_000), merges.clone(), "vocab.json"),

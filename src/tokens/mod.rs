@@ -10,6 +10,7 @@ mod added;
 mod bpe;
 mod byte_alphabet;
 mod encode_corpus;
+mod frame;
 mod gpt2_files;
 mod id_stream;
 mod names;

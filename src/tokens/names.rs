@@ -33,6 +33,7 @@ impl Names {
                 }
                 let mut name = match word {
                     Some(word) => word.to_string(),
+                    None if tokens.is_unused(id) => unused(id as u32),
                     None => continuation(bytes),
                 };
                 while ids.contains_key(&name) {
@@ -52,6 +53,11 @@ impl Names {
     pub(crate) fn find(&self, name: &str) -> Option<TokenId> {
         self.ids.get(name).copied().map(TokenId)
     }
+}
+
+/// What an id that no token has goes by. Its first character is in no token's spelling in the byte-level alphabet.
+pub(crate) fn unused(id: u32) -> String {
+    format!("∅{id}")
 }
 
 /// What follows the space of a token that begins with one, if that is a word.

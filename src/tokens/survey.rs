@@ -108,6 +108,9 @@ pub fn compare(first: &Tokenizer, second: &Tokenizer) -> Comparison {
     let mut is_shared = vec![false; second.n_tokens()];
     for (id, token) in first.tokens().iter().enumerate() {
         let id = TokenId(id as u32);
+        if first.is_unused(id) {
+            continue;
+        }
         let other = match first.added_content(id) {
             Some(content) => second.added_id(content),
             None => second.tokens().find(token).map(TokenId),
@@ -121,7 +124,7 @@ pub fn compare(first: &Tokenizer, second: &Tokenizer) -> Comparison {
         }
     }
     let others = (0..second.n_tokens() as u32).map(TokenId);
-    comparison.only_second = others.filter(|id| !is_shared[id.index()]).collect();
+    comparison.only_second = others.filter(|&id| !is_shared[id.index()] && !second.is_unused(id)).collect();
     comparison
 }
 

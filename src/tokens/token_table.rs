@@ -8,12 +8,15 @@ use rustc_hash::FxBuildHasher;
 /// So many bytes are copied at once.
 const OVER: usize = 16;
 
+/// The length of all that are as long or longer; of an empty string only where the number is not used.
+const LONG: u8 = 255;
+
 /// Byte strings, numbered from 0 in the order they came, all in one stretch of memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TokenTable {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// The lengths, 255 for all that are longer.
+    /// The lengths up to [`LONG`].
     lens: Vec<u8>,
     /// The numbers, by the hash of their bytes.
     numbers: HashTable<u32>,
@@ -31,12 +34,16 @@ impl TokenTable {
         get(&self.bytes, &self.ends, number)
     }
 
-    /// The strings of these numbers, one after the other; the error is the place of the first number that there is not.
+    /// The strings of these numbers, one after the other; the error is the place of the first number that there is not, or
+    /// that is not used.
     pub(crate) fn join(&self, numbers: impl Iterator<Item = usize> + Clone) -> Result<Vec<u8>, usize> {
         let mut len = 0;
         for (place, number) in numbers.clone().enumerate() {
             len += match *self.lens.get(number).ok_or(place)? {
-                255 => self.get(number).len(),
+                LONG => match self.get(number).len() {
+                    0 => return Err(place),
+                    len => len,
+                },
                 len => usize::from(len),
             };
         }
@@ -101,7 +108,19 @@ impl TokenTable {
         assert!(self.len() < u32::MAX as usize, "fewer than 2^32 strings");
         self.bytes.extend_from_slice(token);
         self.ends.push(self.bytes.len());
-        self.lens.push(token.len().min(255) as u8);
+        self.lens.push(token.len().min(usize::from(LONG)) as u8);
+    }
+
+    /// Leaves the next number unused: [`get`](Self::get) has no bytes for it, and [`join`](Self::join) refuses it.
+    pub(crate) fn push_unused(&mut self) {
+        self.push_hidden(b"");
+        self.lens.pop();
+        self.lens.push(LONG);
+    }
+
+    /// Whether a number, which must be below [`len`](Self::len), has been left unused.
+    pub(crate) fn is_unused(&self, number: usize) -> bool {
+        self.lens[number] == LONG && self.get(number).is_empty()
     }
 
     /// All strings, in the order of their numbers.
@@ -141,5 +160,10 @@ mod tests {
         assert_eq!(table.join(numbers.into_iter()).unwrap(), expected);
         assert_eq!(table.join([3, 1003, 2000].into_iter()), Err(1));
         assert_eq!(table.join([].into_iter()).unwrap(), b"");
+        table.push_unused();
+        table.push(b"last");
+        assert!(table.is_unused(1003) && !table.is_unused(1001) && !table.is_unused(1002));
+        assert_eq!(table.join([1001, 1004, 1003].into_iter()), Err(2));
+        assert_eq!(table.join([1002, 1004].into_iter()).unwrap().len(), 404);
     }
 }

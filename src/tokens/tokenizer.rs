@@ -12,7 +12,8 @@ use crate::files::FileBytes;
 use crate::text::Normalizer;
 use crate::tokens::added::{AddedToken, AddedTokens, SpecialTokens, Stretch};
 use crate::tokens::bpe::Bpe;
-use crate::tokens::names::Names;
+use crate::tokens::frame::Frame;
+use crate::tokens::names::{self, Names};
 use crate::tokens::spelling::{escape, unescape};
 use crate::tokens::token_table::TokenTable;
 use crate::tokens::words::{WordSplit, Words, unknown_spelling};
@@ -36,6 +37,8 @@ use crate::tokens::{Pattern, TokenId, byte_alphabet, tokenizer_json};
 pub struct Tokenizer {
     pub(super) normalizer: Normalizer,
     pub(super) model: Model,
+    /// The special tokens around a text that asks for them.
+    pub(super) frame: Frame,
     /// Made when first asked for.
     names: OnceLock<Names>,
 }
@@ -55,7 +58,7 @@ pub struct EncodedToken {
     /// Which.
     pub id: TokenId,
     /// Its bytes in [`EncodedText::text`]. The tokens of a BPE follow each other without a gap; between words there may be
-    /// gaps. An added token's place includes the white space that it takes.
+    /// gaps. An added token's place includes the white space that it takes; those around the text take none.
     pub range: Range<usize>,
 }
 
@@ -128,11 +131,12 @@ impl Tokenizer {
     }
 
     pub(super) fn from_word_model(words: Words, normalizer: Normalizer) -> Tokenizer {
-        Tokenizer { normalizer, model: Model::Words(words), names: OnceLock::new() }
+        Tokenizer { normalizer, model: Model::Words(words), frame: Frame::default(), names: OnceLock::new() }
     }
 
     pub(super) fn from_bpe(bpe: Bpe, normalizer: Normalizer) -> Tokenizer {
-        Tokenizer { normalizer, model: Model::Bpe(Box::new(bpe)), names: OnceLock::new() }
+        let model = Model::Bpe(Box::new(bpe));
+        Tokenizer { normalizer, model, frame: Frame::default(), names: OnceLock::new() }
     }
 
     /// Whether tokens are whole words; else they are pieces of a byte-level BPE.
@@ -170,7 +174,7 @@ impl Tokenizer {
         ids
     }
 
-    /// How many tokens: ids are `0..n_tokens`.
+    /// How many ids: `0..n_tokens`. Files of other people may leave some of them [unused](Tokenizer::is_unused).
     pub fn n_tokens(&self) -> usize {
         self.tokens().len()
     }
@@ -185,6 +189,9 @@ impl Tokenizer {
     pub fn encode_with(&self, text: &[u8], special: SpecialTokens) -> Vec<TokenId> {
         // Four bytes are a token, about.
         let mut ids = Vec::with_capacity(text.len() / 4 + 8);
+        if special == SpecialTokens::Framed {
+            ids.extend_from_slice(&self.frame.before);
+        }
         match &self.model {
             Model::Bpe(bpe) => self.for_each_stretch(bpe, text, special, |stretch, text| match stretch {
                 Stretch::Token(id, _) => ids.push(id),
@@ -193,6 +200,9 @@ impl Tokenizer {
             Model::Words(words) => {
                 words.for_each_id(text, self.normalizer, |id| ids.extend(id.or(words.unknown)));
             }
+        }
+        if special == SpecialTokens::Framed {
+            ids.extend_from_slice(&self.frame.after);
         }
         ids
     }
@@ -215,6 +225,8 @@ impl Tokenizer {
     /// ```
     pub fn encode_with_offsets(&self, text: &[u8], special: SpecialTokens) -> EncodedText {
         let mut encoded = EncodedText::default();
+        let frame = if special == SpecialTokens::Framed { &self.frame } else { &Frame::default() };
+        encoded.tokens.extend(frame.before.iter().map(|&id| EncodedToken { id, range: 0..0 }));
         match &self.model {
             Model::Bpe(bpe) => self.for_each_stretch(bpe, text, special, |stretch, text| {
                 let start = encoded.text.len();
@@ -242,6 +254,8 @@ impl Tokenizer {
                 });
             }
         }
+        let end = encoded.text.len();
+        encoded.tokens.extend(frame.after.iter().map(|&id| EncodedToken { id, range: end..end }));
         encoded
     }
 
@@ -297,13 +311,16 @@ impl Tokenizer {
     /// The bytes that ids stand for; words with a space between them.
     ///
     /// # Errors
-    /// [`Error::Config`] names an id that is not in the vocabulary.
+    /// [`Error::Config`] names an id that is not in the vocabulary, or [unused](Tokenizer::is_unused).
     pub fn decode(&self, ids: &[TokenId]) -> Result<Vec<u8>> {
         let tokens = self.tokens();
         let unknown = |place: usize| {
             let id = ids[place].0;
-            let reason = format!("{id} (number {} of the ids) is not one of the {} tokens", place + 1, tokens.len());
-            Error::config("id", reason)
+            let reason = match tokens.len() {
+                n_tokens if ids[place].index() < n_tokens => "is an id that no token has".to_string(),
+                n_tokens => format!("is not one of the {n_tokens} tokens"),
+            };
+            Error::config("id", format!("{id} (number {} of the ids) {reason}", place + 1))
         };
         if !self.is_words() {
             return tokens.join(ids.iter().map(|id| id.index())).map_err(unknown);
@@ -334,6 +351,7 @@ impl Tokenizer {
     /// In words, white space and bytes that are not UTF-8 are written `\x20`.
     pub fn spelling(&self, id: TokenId) -> String {
         match &self.model {
+            Model::Bpe(_) if self.is_unused(id) => self.unused_spelling(id),
             Model::Bpe(bpe) if bpe.added.get(id).is_none() => byte_alphabet::spell(self.bytes(id)),
             _ => escape(self.bytes(id)),
         }
@@ -344,7 +362,11 @@ impl Tokenizer {
         match &self.model {
             Model::Bpe(bpe) => {
                 let plain = byte_alphabet::bytes_of(spelling).and_then(|bytes| bpe.tokens.find(&bytes)).map(TokenId);
-                plain.or_else(|| bpe.added.find(&String::from_utf8(unescape(spelling)?).ok()?))
+                plain.or_else(|| bpe.added.find(&String::from_utf8(unescape(spelling)?).ok()?)).or_else(|| {
+                    let id = TokenId(spelling.trim_start_matches('∅').parse().ok()?);
+                    let is_it = id.index() < self.n_tokens() && self.is_unused(id) && self.spelling(id) == spelling;
+                    is_it.then_some(id)
+                })
             }
             Model::Words(words) => unescape(spelling).and_then(|bytes| words.words.find(&bytes)).map(TokenId),
         }
@@ -369,9 +391,25 @@ impl Tokenizer {
         }
     }
 
-    /// Tokens that stand for no text: the unknown word, added special tokens.
+    /// Whether no token has this id, which files of other people may leave out (cl100k has no 100,256). It is a row like
+    /// others, but no text is ever encoded to it, and it cannot be decoded.
+    pub fn is_unused(&self, id: TokenId) -> bool {
+        self.tokens().is_unused(id.index())
+    }
+
+    /// `∅` and the number, with more `∅` before it while an added token is called that.
+    fn unused_spelling(&self, id: TokenId) -> String {
+        let mut spelling = names::unused(id.0);
+        while self.added_id(&spelling).is_some() {
+            spelling.insert(0, '∅');
+        }
+        spelling
+    }
+
+    /// Ids that stand for no text: the unknown word, added special tokens, [unused](Tokenizer::is_unused) ids.
     pub fn is_special(&self, id: TokenId) -> bool {
         match &self.model {
+            Model::Bpe(_) if self.is_unused(id) => true,
             Model::Bpe(bpe) => bpe.added.get(id).is_some_and(|token| token.special),
             Model::Words(words) => words.unknown == Some(id),
         }

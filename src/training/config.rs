@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
+/// The most negatives of one center: with them a step is still within what the sum of the losses takes at once.
+const MAX_NEGATIVES: usize = 100;
+
 /// Which way the prediction goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Architecture {
@@ -47,11 +50,75 @@ impl FromStr for Architecture {
     }
 }
 
-/// Everything that decides what is learned. The defaults are word2vec.c's, except that it has no held-out part.
+/// What a prediction is measured by, and so what the output rows are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Loss {
+    /// −log P(token | context), exactly: one classifier per branch on the token's path in the Huffman tree. Output rows
+    /// belong to the inner nodes, `[n_tokens - 1, dim]`.
+    HierarchicalSoftmax,
+    /// Telling the token from others that are drawn at random (Mikolov et al. 2013b, §2.2): one classifier per token.
+    /// Output rows belong to the tokens, `[n_tokens, dim]`. What is reported is this objective, which is no probability
+    /// of anything.
+    NegativeSampling {
+        /// How many are drawn for each center, 1 to 100. Typical: 5 to 20 for small texts, 2 to 5 for large ones.
+        negatives: usize,
+        /// A token is drawn in proportion to its count to this power, −2 to 2. Typical: 0.75; 1 draws them as they
+        /// occur, 0 all alike.
+        exponent: f64,
+    },
+}
+
+impl Loss {
+    /// How many negatives word2vec.c draws when it is not told.
+    pub const DEFAULT_NEGATIVES: usize = 5;
+
+    /// The power of the count that the paper and word2vec.c draw by.
+    pub const DEFAULT_EXPONENT: f64 = 0.75;
+
+    /// Negative sampling as word2vec.c does it: 5 negatives, drawn by count^0.75.
+    pub fn negative_sampling() -> Loss {
+        Loss::NegativeSampling { negatives: Loss::DEFAULT_NEGATIVES, exponent: Loss::DEFAULT_EXPONENT }
+    }
+}
+
+/// How much of the gradient of their mean each context of CBOW receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CbowGradient {
+    /// All of it, as in word2vec.c, gensim and fastText: a center with ten contexts moves them ten times as far as the
+    /// true gradient would.
+    Whole,
+    /// Its share, 1 / contexts: the true gradient of the loss (Irsoy et al. 2021), which wants a higher learning rate.
+    Mean,
+}
+
+impl fmt::Display for CbowGradient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CbowGradient::Whole => "whole",
+            CbowGradient::Mean => "mean",
+        })
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Loss::HierarchicalSoftmax => "hs",
+            Loss::NegativeSampling { .. } => "ns",
+        })
+    }
+}
+
+/// Everything that decides what is learned. The defaults are word2vec.c's, except that it samples negatives and has no
+/// held-out part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainConfig {
     /// CBOW or skip-gram.
     pub architecture: Architecture,
+    /// Hierarchical softmax or negative sampling.
+    pub loss: Loss,
+    /// What each context receives under CBOW; skip-gram does not ask.
+    pub cbow_gradient: CbowGradient,
     /// Numbers in a vector, 1 to 16,384. Typical: 100 to 300.
     pub dim: usize,
     /// The farthest that a context may be from its center, in tokens, 1 to 1,000; the radius is drawn evenly from
@@ -76,6 +143,8 @@ impl Default for TrainConfig {
     fn default() -> TrainConfig {
         TrainConfig {
             architecture: Architecture::Cbow,
+            loss: Loss::HierarchicalSoftmax,
+            cbow_gradient: CbowGradient::Whole,
             dim: 100,
             window: 5,
             epochs: 5,
@@ -121,6 +190,10 @@ impl TrainConfig {
         within("sample", self.sample, 0.0..=1.0)?;
         within("threads", self.workers, 1..=1_024)?;
         within("hold-out", self.hold_out, 0.0..=0.5)?;
+        if let Loss::NegativeSampling { negatives, exponent } = self.loss {
+            within("negative", negatives, 1..=MAX_NEGATIVES)?;
+            within("ns-exponent", exponent, -2.0..=2.0)?;
+        }
         let rate = self.initial_learning_rate();
         if rate > 0.0 && rate <= 10.0 {
             return Ok(());
@@ -145,6 +218,15 @@ mod tests {
             ("sample", TrainConfig { sample: 2.0, ..good.clone() }),
             ("sample", TrainConfig { sample: f64::NAN, ..good.clone() }),
             ("hold-out", TrainConfig { hold_out: 0.9, ..good.clone() }),
+            ("negative", TrainConfig { loss: Loss::NegativeSampling { negatives: 0, exponent: 0.75 }, ..good.clone() }),
+            (
+                "negative",
+                TrainConfig { loss: Loss::NegativeSampling { negatives: 101, exponent: 0.75 }, ..good.clone() },
+            ),
+            (
+                "ns-exponent",
+                TrainConfig { loss: Loss::NegativeSampling { negatives: 5, exponent: f64::NAN }, ..good.clone() },
+            ),
             ("learning-rate", TrainConfig { learning_rate: Some(0.0), ..good.clone() }),
             ("learning-rate", TrainConfig { learning_rate: Some(f32::NAN), ..good.clone() }),
             ("learning-rate", TrainConfig { learning_rate: Some(1000.0), ..good.clone() }),

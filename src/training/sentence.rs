@@ -1,4 +1,4 @@
-//! A sentence as the window sees it: the tokens that stayed, how far each one looks, and its path in the tree.
+//! A sentence as the window sees it: the tokens that stayed, how far each one looks, and its classifiers.
 
 use std::ops::Range;
 
@@ -8,14 +8,50 @@ use rand::{Rng, SeedableRng};
 use crate::huffman::{HuffmanTree, TreePath};
 use crate::math::{Classifiers, Inputs, Machine};
 use crate::tokens::TokenId;
+use crate::training::negative_sampling::Noise;
 use crate::training::subsample::Subsample;
 
-/// The tokens of a sentence after thinning, each with its window radius and its path in the tree.
+/// Nodes of the tree below this number are taken to be in the nearest cache already: most steps pass through them.
+const N_HOT_NODES: u32 = 256;
+
+/// Where the classifiers of a center come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Targets<'a> {
+    /// Its path in the tree.
+    Tree(&'a HuffmanTree),
+    /// Its own, and those of tokens that are drawn.
+    Noise(&'a Noise),
+}
+
+impl Targets<'_> {
+    /// How many rows the outputs have.
+    pub(crate) fn n_rows(self) -> usize {
+        match self {
+            Targets::Tree(tree) => tree.n_nodes(),
+            Targets::Noise(noise) => noise.n_tokens(),
+        }
+    }
+}
+
+/// The tokens of a sentence after thinning, each with its window radius and its classifiers.
 #[derive(Debug, Default)]
 pub(crate) struct Sentence<'a> {
     ids: Vec<u32>,
     radii: Vec<u32>,
-    paths: Vec<TreePath<'a>>,
+    // Of each center: classifiers that lie elsewhere, in the tree. Empty when they are `drawn`.
+    paths: Vec<Classifiers<'a>>,
+    drawn: Drawn<'a>,
+    n_hot: u32,
+}
+
+/// Classifiers that are the sentence's own, those of one center behind those of the other.
+#[derive(Debug, Default)]
+struct Drawn<'a> {
+    rows: Vec<u32>,
+    // Where the rows of each center end.
+    ends: Vec<usize>,
+    // The bits of any center: its own row comes first.
+    bits: &'a [u8],
 }
 
 impl<'a> Sentence<'a> {
@@ -45,15 +81,33 @@ impl<'a> Sentence<'a> {
         self.radii.truncate(n);
     }
 
-    /// Looks all paths up, and asks for their cache lines: one after the other they would each be waited for.
+    /// Finds the classifiers of all centers; what is drawn comes from `random`.
     #[inline(always)]
-    pub(crate) fn find_paths<M: Machine>(&mut self, m: M, tree: &'a HuffmanTree) {
+    pub(crate) fn find_classifiers<M: Machine>(&mut self, m: M, targets: Targets<'a>, random: &mut Xoshiro256PlusPlus) {
         self.paths.clear();
-        for &id in &self.ids {
-            let path = tree.path(TokenId(id));
-            m.prefetch(path.nodes.as_ptr().cast());
-            m.prefetch(path.bits.as_ptr().cast());
-            self.paths.push(path);
+        match targets {
+            Targets::Tree(tree) => {
+                self.n_hot = N_HOT_NODES;
+                for &id in &self.ids {
+                    let TreePath { nodes, bits } = tree.path(TokenId(id));
+                    // One after the other they would each be waited for. The last node is looked at first.
+                    m.prefetch(nodes.as_ptr().cast());
+                    m.prefetch(nodes.as_ptr_range().end.wrapping_sub(1).cast());
+                    m.prefetch(bits.as_ptr().cast());
+                    self.paths.push(Classifiers { nodes, bits });
+                }
+            }
+            Targets::Noise(noise) => {
+                // Numbers of tokens say nothing about how often their rows are needed.
+                self.n_hot = 0;
+                self.drawn.rows.clear();
+                self.drawn.ends.clear();
+                self.drawn.bits = noise.bits();
+                for &id in &self.ids {
+                    noise.draw(id, random, &mut self.drawn.rows);
+                    self.drawn.ends.push(self.drawn.rows.len());
+                }
+            }
         }
     }
 
@@ -69,11 +123,21 @@ impl<'a> Sentence<'a> {
         self.ids.len()
     }
 
-    /// The path of the token at `position`, after [`find_paths`](Self::find_paths).
+    /// The classifiers of the token at `center`, after [`find_classifiers`](Self::find_classifiers).
     #[inline(always)]
-    pub(crate) fn path(&self, position: usize) -> Classifiers<'a> {
-        let TreePath { nodes, bits } = self.paths[position];
-        Classifiers { nodes, bits }
+    pub(crate) fn classifiers(&self, center: usize) -> Classifiers<'_> {
+        if let Some(&path) = self.paths.get(center) {
+            return path;
+        }
+        let start = if center == 0 { 0 } else { self.drawn.ends[center - 1] };
+        let nodes = &self.drawn.rows[start..self.drawn.ends[center]];
+        Classifiers { nodes, bits: &self.drawn.bits[..nodes.len()] }
+    }
+
+    /// How many rows of the outputs, from the first, need not be asked for ahead.
+    #[inline(always)]
+    pub(crate) fn n_hot(&self) -> u32 {
+        self.n_hot
     }
 
     /// The tokens that the center at `center` sees.

@@ -3,9 +3,6 @@
 use crate::math::{Classifiers, LogisticBlock, Machine, Step};
 use crate::training::sentence::Sentence;
 
-/// Nodes below this number are taken to be in the nearest cache already: most steps pass through them.
-const HOT_NODES: u32 = 256;
-
 /// Slides the window over a sentence; returns how many (center, context) pairs were predicted.
 ///
 /// All contexts of a center walk down the center's path together, so the row of a path node is loaded once for all.
@@ -16,7 +13,7 @@ pub(crate) fn sweep<M: Machine>(m: M, block: &mut LogisticBlock<'_>, sentence: &
         prefetch(m, block, sentence, center);
         let contexts = sentence.contexts(center);
         if contexts.len() > 0 {
-            block.step_inputs(m, sentence.path(center), contexts, step);
+            block.step_inputs(m, sentence.classifiers(center), contexts, step);
             n_pairs += contexts.len() as u64;
         }
     }
@@ -31,8 +28,8 @@ pub(crate) fn prefetch<M: Machine>(m: M, block: &LogisticBlock<'_>, sentence: &S
     const OUTPUT_AHEAD: usize = 1;
     const INPUT_AHEAD: usize = 7;
     if center + OUTPUT_AHEAD < sentence.len() {
-        let Classifiers { nodes, .. } = sentence.path(center + OUTPUT_AHEAD);
-        for &node in nodes.iter().rev().take_while(|&&node| node >= HOT_NODES) {
+        let Classifiers { nodes, .. } = sentence.classifiers(center + OUTPUT_AHEAD);
+        for &node in nodes.iter().rev().take_while(|&&node| node >= sentence.n_hot()) {
             block.prefetch_output(m, node);
         }
     }

@@ -5,16 +5,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
+use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::error::{Error, Result};
 use crate::huffman::HuffmanTree;
 use crate::math::{LogisticBlock, Machine, Matrix, Replica, SharedMatrix, Step, Work, run};
-use crate::progress::{EpochReport, Event, Progress, TrainingStatus};
+use crate::progress::{EpochReport, Event, Measure, Progress, TrainingStatus};
 use crate::tokens::{IdStream, TokenId};
-use crate::training::sentence::{Sentence, generator};
+use crate::training::negative_sampling::Noise;
+use crate::training::sentence::{Sentence, Targets, generator};
 use crate::training::shards::{Shards, next_segment};
 use crate::training::subsample::Subsample;
-use crate::training::{Architecture, TrainConfig, cbow, skip_gram};
+use crate::training::{Architecture, Loss, TrainConfig, cbow, skip_gram};
 
 /// The learning rate never falls below this share of where it began (word2vec.c).
 const LEAST_RATE: f64 = 1e-4;
@@ -36,7 +38,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 pub struct Trained {
     /// One row per token, `[n_tokens, dim]`: the word vectors. Tokens that never occur have zeros.
     pub input: Matrix,
-    /// One row per inner node of the tree, `[n_tokens - 1, dim]`.
+    /// One row per inner node of the tree, `[n_tokens - 1, dim]`; with negative sampling one per token, `[n_tokens, dim]`.
     pub output: Matrix,
     /// One report per epoch.
     pub epochs: Vec<EpochReport>,
@@ -44,8 +46,9 @@ pub struct Trained {
 
 /// Learns vectors from an encoded corpus.
 ///
-/// `tree` is over the stream's vocabulary. The loss that is reported is exact: the mean of −log₂ P(center | context) in
-/// bits, over (center, context) pairs for skip-gram and over centers for CBOW.
+/// `tree` is over the stream's vocabulary. The loss that is reported is a mean over (center, context) pairs for skip-gram
+/// and over centers for CBOW, in bits. With hierarchical softmax it is exact: −log₂ P(center | context). With negative
+/// sampling, which does not use the tree, it is the objective: −log₂ σ(z) of the center − Σ log₂ σ(−z) of its negatives.
 ///
 /// # Errors
 /// [`Error::Config`] for a setting out of its range, [`Error::TooFew`] for a corpus without two neighbouring tokens,
@@ -65,7 +68,12 @@ pub fn train(stream: &IdStream, tree: &HuffmanTree, config: &TrainConfig, progre
         });
     }
     let mut input = initial_input(stream.counts(), config);
-    let mut output = Matrix::zeros(tree.n_nodes(), config.dim);
+    let noise = match config.loss {
+        Loss::HierarchicalSoftmax => None,
+        Loss::NegativeSampling { negatives, exponent } => Some(Noise::new(stream.counts(), negatives, exponent)),
+    };
+    let targets = noise.as_ref().map_or(Targets::Tree(tree), Targets::Noise);
+    let mut output = Matrix::zeros(targets.n_rows(), config.dim);
     let shards = Shards::cut(stream, config.hold_out, config.seed);
     if config.hold_out > 0.0 && shards.held_out().is_empty() {
         progress.report(&Event::Warning("the text is a single short line: nothing is held out to measure the loss on"));
@@ -81,7 +89,7 @@ pub fn train(stream: &IdStream, tree: &HuffmanTree, config: &TrainConfig, progre
         let run = Epoch {
             number: epoch,
             stream,
-            tree,
+            targets,
             config,
             shards: &shards,
             subsample: &subsample,
@@ -93,7 +101,7 @@ pub fn train(stream: &IdStream, tree: &HuffmanTree, config: &TrainConfig, progre
             last_held_out: epochs.last().and_then(|epoch| epoch.held_out_bits),
             next_piece: AtomicUsize::new(0),
             tokens_read: AtomicU64::new(stream.n_ids() * u64::from(epoch - 1)),
-            loss: Mutex::new(Loss::default()),
+            loss: Mutex::new(Tally::default()),
             merging: Mutex::new(()),
             diverged: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -123,12 +131,12 @@ fn initial_input(counts: &[u64], config: &TrainConfig) -> Matrix {
 
 /// Bits lost and predictions made.
 #[derive(Debug, Default, Clone, Copy)]
-struct Loss {
+struct Tally {
     bits: f64,
     predictions: u64,
 }
 
-impl Loss {
+impl Tally {
     fn mean(self) -> Option<f64> {
         (self.predictions > 0).then(|| self.bits / self.predictions as f64)
     }
@@ -138,7 +146,7 @@ impl Loss {
 struct Epoch<'a> {
     number: u32,
     stream: &'a IdStream,
-    tree: &'a HuffmanTree,
+    targets: Targets<'a>,
     config: &'a TrainConfig,
     shards: &'a Shards,
     subsample: &'a Subsample,
@@ -151,7 +159,7 @@ struct Epoch<'a> {
     next_piece: AtomicUsize,
     // Over all epochs.
     tokens_read: AtomicU64,
-    loss: Mutex<Loss>,
+    loss: Mutex<Tally>,
     merging: Mutex<()>,
     diverged: AtomicBool,
     stopped: AtomicBool,
@@ -168,6 +176,7 @@ impl Epoch<'_> {
         let held_out = self.take_loss();
         Ok(EpochReport {
             epoch: self.number,
+            measure: self.measure(),
             train_bits: train.mean().unwrap_or(0.0),
             held_out_bits: held_out.mean(),
             held_out_predictions: held_out.predictions,
@@ -196,7 +205,7 @@ impl Epoch<'_> {
         Ok(())
     }
 
-    fn take_loss(&self) -> Loss {
+    fn take_loss(&self) -> Tally {
         std::mem::take(&mut *self.loss.lock().expect("no worker panics while it adds two numbers"))
     }
 
@@ -219,17 +228,30 @@ impl Epoch<'_> {
         self.tokens_read.load(Ordering::Relaxed) as f64 / total
     }
 
+    fn measure(&self) -> Measure {
+        match self.targets {
+            Targets::Tree(_) => Measure::Loss,
+            Targets::Noise(_) => Measure::NsObjective,
+        }
+    }
+
     fn rate(&self) -> f32 {
         (f64::from(self.config.initial_learning_rate()) * (1.0 - self.done()).max(LEAST_RATE)) as f32
     }
 
     #[inline(always)]
-    fn sweep<'a, M: Machine>(&'a self, m: M, worker: &mut Worker<'a>, step: Step) -> u64 {
+    fn sweep<'a, M: Machine>(
+        &'a self,
+        m: M,
+        worker: &mut Worker<'a>,
+        step: Step,
+        random: &mut Xoshiro256PlusPlus,
+    ) -> u64 {
         let Worker { block, sentence, .. } = worker;
-        sentence.find_paths(m, self.tree);
+        sentence.find_classifiers(m, self.targets, random);
         match self.config.architecture {
             Architecture::SkipGram => skip_gram::sweep(m, block, sentence, step),
-            Architecture::Cbow => cbow::sweep(m, block, sentence, step),
+            Architecture::Cbow => cbow::sweep(m, block, sentence, self.config.cbow_gradient, step),
         }
     }
 
@@ -244,6 +266,7 @@ impl Epoch<'_> {
             done,
             tokens_per_second: in_epoch as f64 / self.epoch_started.elapsed().as_secs_f64(),
             learning_rate: self.rate(),
+            measure: self.measure(),
             train_bits,
             held_out_bits: self.last_held_out,
             eta_seconds: seconds * (1.0 - done) / done.max(1e-9),
@@ -260,8 +283,14 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     fn new<M: Machine>(m: M, epoch: &'a Epoch<'a>) -> Worker<'a> {
-        let n_replicated = epoch.tree.n_nodes().min(REPLICATED_NODES);
-        let replica = (epoch.config.workers > 1).then(|| Replica::new(m, epoch.output, n_replicated, &epoch.merging));
+        // Only the tree has rows that every step touches.
+        let replica = match epoch.targets {
+            Targets::Tree(tree) if epoch.config.workers > 1 => {
+                let n_replicated = tree.n_nodes().min(REPLICATED_NODES);
+                Some(Replica::new(m, epoch.output, n_replicated, &epoch.merging))
+            }
+            _ => None,
+        };
         Worker {
             block: LogisticBlock::new(epoch.input, epoch.output, replica),
             ids: Vec::new(),
@@ -299,7 +328,7 @@ impl Work for TrainWorker<'_> {
                 since_merge += worker.ids.len() as u64;
                 if !epoch.shards.is_held_out(segment.start) {
                     worker.sentence.draw(&worker.ids, epoch.subsample, epoch.config.window, &mut random);
-                    predictions += epoch.sweep(m, &mut worker, step);
+                    predictions += epoch.sweep(m, &mut worker, step, &mut random);
                     bits += worker.block.take_loss();
                 }
                 if since_merge >= TOKENS_PER_MERGE || at == cells.end {
@@ -348,7 +377,7 @@ impl Work for MeasureWorker<'_> {
             next_segment(epoch.stream, cells.clone(), &mut worker.ids);
             let mut random = generator(epoch.config.seed, u64::MAX, cells.start as u64);
             worker.sentence.draw(&worker.ids, epoch.subsample, epoch.config.window, &mut random);
-            let predictions = epoch.sweep(m, &mut worker, Step::Measure);
+            let predictions = epoch.sweep(m, &mut worker, Step::Measure, &mut random);
             epoch.add_loss(worker.block.take_loss(), predictions);
         }
     }

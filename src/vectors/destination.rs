@@ -11,7 +11,7 @@
 //! the same destination removes those that nobody holds, once they are a minute old (a folder is made a moment before it
 //! is locked). `.NAME.wordgrove-old-XXXXXX` is an old folder set aside; it goes only after a new one is in place.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
-use crate::files::{parent, sync_folder};
+use crate::files::{beside_prefix, parent, sync_folder};
 
 /// How old an unlocked new folder must be before it counts as left behind.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
@@ -163,6 +163,7 @@ fn resolve(path: &Path) -> Result<PathBuf> {
         Ok(target) if !target.is_dir() => Err(Error::format(path, "is a file, expected a folder or nothing")),
         Ok(target) if target.file_name().is_none() => Err(Error::format(path, "is the root folder")),
         Ok(target) => Ok(target),
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Err(Error::io(path)(error)),
         Err(_) if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) => {
             Err(Error::format(path, "is a link that leads nowhere"))
         }
@@ -184,11 +185,8 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 }
 
 /// `.NAME.wordgrove-KIND-`
-fn prefix(target: &Path, kind: &str) -> OsString {
-    let mut prefix = OsString::from(".");
-    prefix.push(target.file_name().unwrap_or_default());
-    prefix.push(format!(".wordgrove-{kind}-"));
-    prefix
+fn prefix(target: &Path, kind: &str) -> String {
+    format!("{}{kind}-", beside_prefix(target))
 }
 
 fn random_end(folder: &Path) -> String {
@@ -212,7 +210,7 @@ fn make_beside(target: &Path, kind: &str) -> Result<TempDir> {
 /// The folders beside `target` that runs for it have made.
 fn siblings(target: &Path, kind: &str) -> Vec<PathBuf> {
     let prefix = prefix(target, kind);
-    let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
+    let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
     let Ok(entries) = fs::read_dir(parent(target)) else {
         return Vec::new();
     };
@@ -323,6 +321,21 @@ mod tests {
             assert_eq!(fs::read_to_string(path.join("a")).unwrap(), text);
             assert_eq!(names(home.path()), ["model"]);
         }
+    }
+
+    #[test]
+    fn a_name_may_be_as_long_as_the_file_system_allows() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("m".repeat(255));
+        for text in ["first", "second"] {
+            check(&path, 0).unwrap();
+            write_new(&path, text).put_in_place(|_| Ok(())).unwrap();
+            assert_eq!(fs::read_to_string(path.join("a")).unwrap(), text);
+        }
+        if cfg!(target_os = "linux") {
+            assert!(check(&home.path().join("m".repeat(256)), 0).is_err());
+        }
+        assert_eq!(names(home.path()).len(), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! model.safetensors       counts      I64 [n_tokens]           how often each token occurred in the text
 //!                         embeddings  F32 [n_tokens, dim]      row i is the vector of token i
 //!                         nodes       F32 [n_tokens − 1, dim]  row i belongs to inner node i of the Huffman tree
+//!                      or outputs     F32 [n_tokens, dim]      row i is what negative sampling tells token i by
 //! tokenizer.json          bytes → token ids, in the format of Hugging Face's tokenizers
 //! config.json             what model2vec looks for, and under `wordgrove` a ModelConfig and checksums
 //! tokenizer_config.json   what transformers looks for
@@ -14,7 +15,7 @@
 //!
 //! model2vec and sentence-transformers load the folder as a static embedding: a text is the mean of its tokens' rows.
 //! Counts are signed because PyTorch has little use for unsigned 64-bit numbers. A folder that model2vec wrote opens as
-//! well; then there are no counts, nodes or settings.
+//! well; then there are no counts, nodes, outputs or settings.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -49,8 +50,11 @@ const VERSION: u32 = 1;
 pub struct Model {
     /// The input vectors, named by the tokenizer.
     pub embeddings: Embeddings,
-    /// The vectors of the Huffman tree's inner nodes, `[n_tokens - 1, dim]`; `None` when the model was not trained here.
+    /// The vectors of the Huffman tree's inner nodes, `[n_tokens - 1, dim]`; `None` when the model was not trained here,
+    /// or with negative sampling.
     pub nodes: Option<Rows>,
+    /// The output vectors of the tokens, `[n_tokens, dim]`; `None` unless the model was trained with negative sampling.
+    pub outputs: Option<Rows>,
     /// How it was made; `None` when wordgrove did not write it.
     pub config: Option<ModelConfig>,
     path: PathBuf,
@@ -65,6 +69,8 @@ pub struct ModelConfig {
     pub wordgrove_version: String,
     /// `skip-gram` or `cbow`; `None` for vectors that were converted.
     pub architecture: Option<String>,
+    /// `hs` or `ns`; `None` for vectors that were converted, and for models from before there was a choice.
+    pub loss: Option<String>,
     /// What a token is: `bpe` or `word`.
     pub tokens: String,
     /// Numbers per vector.
@@ -114,8 +120,39 @@ impl Model {
             let (said, found) = (config.dim, contents.embeddings.dim());
             return Err(Error::format(path, format!("{CONFIG} says {said} numbers per vector, {TENSORS} has {found}")));
         }
+        let said = config.as_ref().and_then(|config| config.loss.as_deref());
+        if let Some((name, loss)) = match said {
+            Some("hs") if contents.nodes.is_none() => Some(("nodes", "hs")),
+            Some("ns") if contents.outputs.is_none() => Some(("outputs", "ns")),
+            _ => None,
+        } {
+            return Err(Error::format(path, format!("{CONFIG} says loss {loss}, but {TENSORS} has no '{name}'")));
+        }
         let embeddings = Embeddings::from_tokens(tokenizer, contents.embeddings, contents.counts);
-        Ok(Model { embeddings, nodes: contents.nodes, config, path: path.to_path_buf(), checksums })
+        Ok(Model {
+            embeddings,
+            nodes: contents.nodes,
+            outputs: contents.outputs,
+            config,
+            path: path.to_path_buf(),
+            checksums,
+        })
+    }
+
+    /// The vectors of the tree's inner nodes, for what cannot be done without them.
+    ///
+    /// # Errors
+    /// [`Error::Format`] with the reason why this model has none.
+    pub fn tree_nodes(&self) -> Result<&Rows> {
+        self.nodes.as_ref().ok_or_else(|| {
+            Error::format(
+                &self.path,
+                match self.outputs {
+                    Some(_) => "was trained with negative sampling, so there is no tree: train with --loss hs",
+                    None => "has no nodes, so no tree: only models that were trained here have one",
+                },
+            )
+        })
     }
 
     /// Where it was opened.
@@ -162,7 +199,9 @@ impl Model {
 
     /// Writes a model folder at `path`; a model that was there is replaced in one step.
     ///
-    /// `input` is `[n_tokens, dim]`, `output` the tree's `[n_tokens - 1, dim]` where there is one, `counts` `[n_tokens]`.
+    /// `input` is `[n_tokens, dim]`, `counts` `[n_tokens]`. `output`, where there is one, is that of the tree's nodes,
+    /// `[n_tokens - 1, dim]`, or that of the tokens as negative sampling leaves it, `[n_tokens, dim]`: its shape says
+    /// which.
     ///
     /// # Errors
     /// [`Error::Io`] when the disk refuses; [`Error::Format`] as [`check_destination`](Model::check_destination).
@@ -177,15 +216,18 @@ impl Model {
     ) -> Result<()> {
         assert_eq!(input.n_rows(), counts.len());
         assert_eq!(input.dim(), config.dim);
+        let is_of_tree = output.is_some_and(|output| output.n_rows() + 1 == input.n_rows());
         if let Some(output) = output {
-            assert_eq!((output.n_rows() + 1, output.dim()), (input.n_rows(), input.dim()));
+            assert_eq!((output.n_rows() + usize::from(is_of_tree), output.dim()), (input.n_rows(), input.dim()));
         }
         let input_row = |row| input.row(row);
         let output_row = |row| output.expect("asked for its own rows only").row(row);
+        let table = output.map(|output| Table { n_rows: output.n_rows(), dim: output.dim(), row: &output_row });
         let tensors = Tensors {
             counts: Some(counts),
             embeddings: Table { n_rows: input.n_rows(), dim: input.dim(), row: &input_row },
-            nodes: output.map(|output| Table { n_rows: output.n_rows(), dim: output.dim(), row: &output_row }),
+            nodes: table.filter(|_| is_of_tree),
+            outputs: table.filter(|_| !is_of_tree),
         };
         write_folder(path, tokenizer, &tensors, config)
     }
@@ -216,7 +258,7 @@ impl Model {
         let unknown = vec![0.0; dim];
         let row = |row: usize| row.checked_sub(n_before).map_or(&unknown[..], |row| embeddings.row(row));
         let embeddings_table = Table { n_rows: tokenizer.n_tokens(), dim, row: &row };
-        let tensors = Tensors { counts: embeddings.counts(), embeddings: embeddings_table, nodes: None };
+        let tensors = Tensors { counts: embeddings.counts(), embeddings: embeddings_table, nodes: None, outputs: None };
         write_folder(path, &tokenizer, &tensors, &config)
     }
 }

@@ -19,6 +19,7 @@ use crate::vectors::embeddings::Rows;
 pub(crate) struct Contents {
     pub embeddings: Rows,
     pub nodes: Option<Rows>,
+    pub outputs: Option<Rows>,
     pub counts: Option<Vec<u64>>,
 }
 
@@ -49,12 +50,17 @@ pub(crate) fn read_tensors(bytes: &FileBytes, n_tokens: usize) -> Result<Content
     if embeddings.n_rows() != n_tokens {
         return Err(format!("'embeddings' has {} rows, tokenizer.json has {n_tokens} tokens", embeddings.n_rows()));
     }
-    let nodes = matrix("nodes")?;
-    if let Some(nodes) = &nodes
-        && (nodes.n_rows() + 1, nodes.dim()) != (n_tokens, embeddings.dim())
-    {
-        let (found, wanted) = ([nodes.n_rows(), nodes.dim()], [n_tokens.saturating_sub(1), embeddings.dim()]);
-        return Err(format!("'nodes' has shape {found:?}, 'embeddings' calls for {wanted:?}"));
+    let beside = |name: &str, wanted: [usize; 2]| match matrix(name)? {
+        Some(rows) if [rows.n_rows(), rows.dim()] != wanted => {
+            let found = [rows.n_rows(), rows.dim()];
+            Err(format!("'{name}' has shape {found:?}, 'embeddings' calls for {wanted:?}"))
+        }
+        rows => Ok(rows),
+    };
+    let nodes = beside("nodes", [n_tokens.saturating_sub(1), embeddings.dim()])?;
+    let outputs = beside("outputs", [n_tokens, embeddings.dim()])?;
+    if nodes.is_some() && outputs.is_some() {
+        return Err("has both 'nodes' and 'outputs', expected one of them: it was trained with one loss".to_string());
     }
     let counts = match tensors.tensor("counts") {
         Err(_) => None,
@@ -69,7 +75,7 @@ pub(crate) fn read_tensors(bytes: &FileBytes, n_tokens: usize) -> Result<Content
             Some(counts.map_err(|_| "'counts' holds a negative number".to_string())?)
         }
     };
-    Ok(Contents { embeddings, nodes, counts })
+    Ok(Contents { embeddings, nodes, outputs, counts })
 }
 
 /// What goes into `model.safetensors`.
@@ -77,9 +83,11 @@ pub(crate) struct Tensors<'a> {
     pub counts: Option<&'a [u64]>,
     pub embeddings: Table<'a>,
     pub nodes: Option<Table<'a>>,
+    pub outputs: Option<Table<'a>>,
 }
 
 /// Rows to write, wherever they lie: `[n_rows, dim]`.
+#[derive(Clone, Copy)]
 pub(crate) struct Table<'a> {
     pub n_rows: usize,
     pub dim: usize,
@@ -90,7 +98,11 @@ pub(crate) struct Table<'a> {
 pub(crate) fn write_tensors(out: &mut dyn Write, tensors: &Tensors<'_>) -> io::Result<()> {
     // The counts stand first: they need eight-byte places, and the rest stays in step with four.
     let counts = tensors.counts.unwrap_or_default();
-    let matrices = [("embeddings", Some(&tensors.embeddings)), ("nodes", tensors.nodes.as_ref())];
+    let matrices = [
+        ("embeddings", Some(&tensors.embeddings)),
+        ("nodes", tensors.nodes.as_ref()),
+        ("outputs", tensors.outputs.as_ref()),
+    ];
     let mut header = Map::new();
     let mut end = 0;
     let mut add = |name: &str, dtype: &str, shape: &[usize], size_bytes: usize| {
@@ -148,6 +160,7 @@ mod tests {
             counts: Some(&[9, 4, 0]),
             embeddings: Table { n_rows: 3, dim: 5, row: &input_row },
             nodes: Some(Table { n_rows: 2, dim: 5, row: &output_row }),
+            outputs: None,
         };
         let mut bytes = Vec::new();
         write_tensors(&mut bytes, &tensors).unwrap();
@@ -197,6 +210,17 @@ mod tests {
             (tensor("embeddings", "F32", "[2,1]", 4, 12), 12, ""),
             (format!("{good},{}", tensor("nodes", "F32", "[2,1]", 8, 16)), 16, "'nodes'"),
             (format!("{good},{}", tensor("nodes", "F32", "[1,1]", 4, 8)), 8, ""),
+            (format!("{good},{}", tensor("outputs", "F32", "[1,1]", 8, 12)), 12, "'outputs'"),
+            (format!("{good},{}", tensor("outputs", "F16", "[2,1]", 8, 12)), 12, "'outputs'"),
+            (
+                format!(
+                    "{good},{},{}",
+                    tensor("nodes", "F32", "[1,1]", 8, 12),
+                    tensor("outputs", "F32", "[2,1]", 12, 20)
+                ),
+                20,
+                "both",
+            ),
             (format!("{good},{}", tensor("counts", "F32", "[2]", 8, 16)), 16, "'counts'"),
             (format!("{good},{}", tensor("counts", "I64", "[1]", 8, 16)), 16, "'counts'"),
             (good.clone(), 12, ""),

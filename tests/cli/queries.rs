@@ -254,6 +254,23 @@ fn a_word_is_explained_where_there_is_a_tree() {
 }
 
 #[test]
+fn a_model_of_negative_sampling_answers_all_but_what_needs_the_tree() {
+    let home = Home::with_text();
+    let trained =
+        home.say("train text.txt -o ns --tokens word --min-count 1 --loss ns --dim 20 --epochs 3 --threads 1 --hold-out 5% --log log").done();
+    assert!(trained.err.contains("ns objective") && !trained.err.contains("loss "), "{}", trained.err);
+    let log = String::from_utf8(home.read("log")).unwrap();
+    assert!(log.contains(r#""measure":"ns-objective""#), "{log}");
+    let info = home.say("info ns").done().text();
+    assert!(info.contains("outputs") && info.contains("ns objective") && !info.contains("tree nodes"), "{info}");
+    home.say("nearest ns king").done();
+    home.say("analogy ns king - man + woman").done();
+    home.say("convert ns ns.txt --quiet").done();
+    home.say("convert ns.txt again --quiet").done();
+    home.refuses("explain ns king", 3, &["negative sampling", "--loss hs"]);
+}
+
+#[test]
 fn what_has_no_direction_has_no_neighbours() {
     // B5: a zero vector, or words that cancel out, are equally far from everything.
     let home = Home::empty();

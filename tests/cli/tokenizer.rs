@@ -49,6 +49,35 @@ fn special_tokens_are_text_unless_they_are_asked_for() {
 }
 
 #[test]
+fn special_tokens_are_put_around_a_text_where_the_file_wants_them_and_they_are_asked_for() {
+    let home = Home::with_text();
+    home.say("tokenizer train text.txt -o t.json --vocab-size 300 -q --special-token <s>").done();
+    let json = String::from_utf8(home.read("t.json")).unwrap();
+    let frame = r#""post_processor": {"type": "BertProcessing", "cls": ["<s>", 0], "sep": ["<s>", 0]}"#;
+    home.write("framed.json", json.replace(r#""post_processor": null"#, frame));
+    let ids = |flag: &str| home.say(&format!("tokenizer encode --tokenizer framed.json {flag} the")).done().text();
+    let plain = ids("--special-tokens");
+    assert_eq!(ids("--add-special-tokens"), format!("0 {} 0\n", plain.trim_end()));
+    let wrong = frame.replace(r#"["<s>", 0]}"#, r#"["<s>", 9999]}"#);
+    home.write("wrong.json", json.replace(r#""post_processor": null"#, &wrong));
+    home.refuses("tokenizer encode --tokenizer wrong.json the", 3, &["wrong.json", "post_processor", "9999"]);
+}
+
+#[test]
+fn ids_that_no_token_has_are_counted_and_cannot_be_decoded() {
+    let home = Home::with_text();
+    home.say("tokenizer train text.txt -o t.tiktoken --vocab-size 300 -q").done();
+    let file = String::from_utf8(home.read("t.tiktoken")).unwrap();
+    let last = file.lines().count() - 1;
+    home.write("gap.tiktoken", file.replace(&format!(" {last}\n"), &format!(" {}\n", last + 2)));
+    let info = home.say("tokenizer info gap.tiktoken").done().text();
+    assert!(info.contains("ids without token 2"), "{info}");
+    home.refuses(&format!("tokenizer decode --tokenizer gap.tiktoken {last}"), 3, &["no token has"]);
+    home.refuses(&format!("tokenizer decode --tokenizer gap.tiktoken {}", last + 3), 3, &["expected 0 to"]);
+    assert_ne!(home.say(&format!("tokenizer decode --tokenizer gap.tiktoken {}", last + 2)).done().text(), "\n");
+}
+
+#[test]
 fn words_with_counts_teach_as_the_text_would() {
     let home = Home::empty();
     home.write("counts.tsv", "low\t5\nlower\t2\nnewest\t6\nwidest\t3\n");

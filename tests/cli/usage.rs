@@ -50,7 +50,7 @@ fn a_setting_out_of_its_range_is_refused_with_the_range() {
         ("--sample", &["2", "-1", "NaN"], "0 to 1"),
         ("--hold-out", &["60%", "-1", "NaN"], "0 to 0.5"),
         ("--hold-out", &["some"], "0.1%"),
-        ("--vocab-size", &["0", "255", "-5", "99999999999"], "256 to 1073741824"),
+        ("--vocab-size", &["0", "255", "-5", "99999999999"], "256 to 4194304"),
         ("--min-count", &["-1", "few"], "whole number"),
         ("--max-vocab", &["0", "-1"], "1 or more"),
         ("--seed", &["-1", "x"], "0 or more"),
@@ -78,10 +78,15 @@ fn settings_that_contradict_each_other_are_refused() {
         home.refuses(&format!("train text.txt -o model --tokenizer t.json {other}"), 2, &["--tokenizer", "cannot be"]);
     }
     home.refuses("train text.txt -o model --cbow 1 --architecture skip-gram", 2, &["--cbow", "--architecture"]);
+    home.refuses("train text.txt -o model -hs 1 -loss ns", 2, &["--hs", "--loss"]);
     // What word2vec.c and fastText would do and we don't is not passed over in silence.
-    home.refuses("train text.txt -o model -negative 5", 2, &["--negative", "hierarchical softmax"]);
-    home.refuses("train text.txt -o model -loss ns", 2, &["--loss", "hierarchical softmax"]);
-    home.refuses("train text.txt -o model -hs 0", 2, &["hierarchical softmax"]);
+    home.refuses("train text.txt -o model -hs 1 -negative 5", 2, &["--negative", "one loss"]);
+    home.refuses("train text.txt -o model -hs 0 -negative 0", 2, &["--negative", "nothing to learn from"]);
+    home.refuses("train text.txt -o model -loss softmax", 2, &["--loss", "ns"]);
+    home.refuses("train text.txt -o model --loss hs --ns-exponent 1", 2, &["--ns-exponent", "--loss ns"]);
+    home.refuses("train text.txt -o model --loss ns --ns-exponent 3", 2, &["ns-exponent", "-2 to 2"]);
+    home.refuses("train text.txt -o model --loss ns --negative 101", 2, &["--negative", "100"]);
+    home.refuses("train text.txt -o model --sg 1 --cbow-gradient mean", 2, &["--cbow-gradient", "skip-gram"]);
 }
 
 #[test]
@@ -109,6 +114,16 @@ fn flags_of_other_programs_mean_the_same() {
     for (i, arguments) in others.iter().enumerate() {
         let (theirs, _) = settings(&format!("other{i}"), arguments);
         assert!(theirs == ours, "{arguments}");
+    }
+    let (sampled, config) = settings("ns", "--tokens word --dim 6 --epochs 1 --threads 1 --loss ns --negative 7");
+    let of = &config["wordgrove"]["settings"];
+    assert_eq!(
+        (of["loss"].as_str(), of["negative"].as_u64(), of["ns-exponent"].as_f64()),
+        (Some("ns"), Some(7), Some(0.75))
+    );
+    for (i, loss) in ["-hs 0 -negative 7", "-loss ns -neg 7", "--negative 7"].iter().enumerate() {
+        let (theirs, _) = settings(&format!("ns{i}"), &format!("--tokens word -size 6 -iter 1 -threads 1 {loss}"));
+        assert!(theirs == sampled, "{loss}");
     }
     let as_word2vec = ["-train", "text.txt", "-output", "as-word2vec", "--quiet"];
     home.run(&as_word2vec.iter().fold(vec!["train"], |mut all, one| (all.push(one), all).1)).done();

@@ -26,10 +26,17 @@ pub fn run(arguments: &Arguments) -> Outcome {
         let line = String::from_utf8_lossy(line);
         let separators = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']');
         let ids = line.split(separators).filter(|word| !word.is_empty()).map(|word| {
-            let id = word.parse().ok().filter(|&id| (id as usize) < tokenizer.n_tokens()).map(TokenId);
-            id.ok_or_else(|| {
-                Error::format("ids", format!("'{word}' is not a token id: expected 0 to {}", tokenizer.n_tokens() - 1))
-            })
+            let id = word.parse().ok().map(TokenId).filter(|id| id.index() < tokenizer.n_tokens());
+            match id {
+                Some(id) if tokenizer.is_unused(id) => {
+                    Err(Error::format("ids", format!("'{word}' is an id that no token has")))
+                }
+                Some(id) => Ok(id),
+                None => {
+                    let last = tokenizer.n_tokens() - 1;
+                    Err(Error::format("ids", format!("'{word}' is not a token id: expected 0 to {last}")))
+                }
+            }
         });
         out.write_all(&tokenizer.decode(&ids.collect::<Result<Vec<_>, _>>()?)?)?;
         Ok(writeln!(out)?)

@@ -22,6 +22,9 @@ pub struct Arguments {
     /// Take special tokens in the text for what they are, not for plain characters
     #[arg(long)]
     special_tokens: bool,
+    /// The same, and put those around the text that the tokenizer's file wants there, as Hugging Face's encode does
+    #[arg(long)]
+    add_special_tokens: bool,
     /// Show the pieces, with the id and the bytes of each
     #[arg(long, conflicts_with = "json")]
     show: bool,
@@ -32,7 +35,11 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Outcome {
     let tokenizer = arguments.tokenizer.open()?;
-    let special = if arguments.special_tokens { SpecialTokens::Found } else { SpecialTokens::AsText };
+    let special = match (arguments.special_tokens, arguments.add_special_tokens) {
+        (_, true) => SpecialTokens::Framed,
+        (true, false) => SpecialTokens::Found,
+        (false, false) => SpecialTokens::AsText,
+    };
     let mut out = out();
     let is_colored = io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

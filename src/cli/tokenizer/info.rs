@@ -31,6 +31,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let tokenizer = Tokenizer::open(&arguments.tokenizer, arguments.survey.pattern.clone())?;
     let (special, mut longest): (Vec<TokenId>, Vec<TokenId>) =
         (0..tokenizer.n_tokens() as u32).map(TokenId).partition(|&id| tokenizer.is_special(id));
+    let (unused, special): (Vec<TokenId>, Vec<TokenId>) = special.into_iter().partition(|&id| tokenizer.is_unused(id));
     longest.sort_by_key(|&id| (std::cmp::Reverse(tokenizer.bytes(id).len()), id));
     longest.truncate(LONGEST);
     let survey = surveyed(&[&tokenizer], &arguments.survey.texts)?.and_then(|surveys| surveys.into_iter().next());
@@ -38,7 +39,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if arguments.survey.json {
         let longest: Vec<String> = longest.iter().map(|&id| tokenizer.spelling(id)).collect();
         print_json(&json!({
-            "kind": kind, "tokens": tokenizer.n_tokens(), "special": special.len(),
+            "kind": kind, "tokens": tokenizer.n_tokens(), "special": special.len(), "unused": unused.len(),
             "lowercase": tokenizer.normalizer().lowercase, "longest": longest, "text": survey.as_ref().map(as_json),
         }))?;
         return Ok(());
@@ -47,6 +48,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let (n_tokens, n_special) = (grouped(tokenizer.n_tokens() as u64), grouped(special.len() as u64));
     writeln!(out, "{}: {kind}", escaped(&arguments.tokenizer.display().to_string()))?;
     writeln!(out, "  tokens            {n_tokens}, {n_special} of them special")?;
+    if !unused.is_empty() {
+        writeln!(out, "  ids without token {}, among these", grouped(unused.len() as u64))?;
+    }
     if !tokenizer.normalizer().is_identity() {
         let becomes = if tokenizer.normalizer().lowercase { "lower case" } else { "normalised" };
         writeln!(out, "  text becomes      {becomes}")?;

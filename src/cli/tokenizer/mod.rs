@@ -43,8 +43,9 @@ struct TokenizerArguments {
     /// A tokenizer.json, a .tiktoken file, a model folder, or a folder with vocab.json and merges.txt
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// How a .tiktoken file cuts text, which it does not say itself: gpt2, cl100k, o200k or a regular expression
-    #[arg(long, value_name = "PATTERN", default_value = "cl100k", value_parser = pattern)]
+    /// How a .tiktoken file cuts text, which it does not say itself: gpt2, cl100k, o200k,
+    /// cl100k-tiktoken (as tiktoken has it now) or a regular expression
+    #[arg(long, value_name = "PATTERN", default_value = "cl100k-tiktoken", value_parser = pattern)]
     pattern: Pattern,
 }
 
@@ -54,8 +55,9 @@ struct SurveyArguments {
     /// Text to try it on
     #[arg(value_name = "TEXT")]
     texts: Vec<PathBuf>,
-    /// How a .tiktoken file cuts text: gpt2, cl100k, o200k or a regular expression
-    #[arg(long, value_name = "PATTERN", default_value = "cl100k", value_parser = pattern)]
+    /// How a .tiktoken file cuts text: gpt2, cl100k, o200k,
+    /// cl100k-tiktoken (as tiktoken has it now) or a regular expression
+    #[arg(long, value_name = "PATTERN", default_value = "cl100k-tiktoken", value_parser = pattern)]
     pattern: Pattern,
     /// Print a JSON object
     #[arg(long)]
@@ -80,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 /// A tokenizer that is named without a pattern.
 pub fn open(path: &Path) -> Outcome<Tokenizer> {
-    Ok(Tokenizer::open(path, Pattern::Cl100k)?)
+    Ok(Tokenizer::open(path, Pattern::Cl100kTiktoken)?)
 }
 
 /// A pattern by its name, or a regular expression.
@@ -88,6 +90,7 @@ fn pattern(name: &str) -> Result<Pattern, String> {
     match name {
         "gpt2" => Ok(Pattern::Gpt2),
         "cl100k" => Ok(Pattern::Cl100k),
+        "cl100k-tiktoken" => Ok(Pattern::Cl100kTiktoken),
         "o200k" => Ok(Pattern::O200k),
         "none" => Ok(Pattern::Whole),
         // The parser draws its message over several lines.

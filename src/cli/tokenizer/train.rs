@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// How many tokens to learn, the 256 bytes and the special tokens included
-    #[arg(long, value_name = "N", default_value_t = 32_000, allow_negative_numbers = true, value_parser = whole(256..=1usize << 30))]
+    #[arg(long, value_name = "N", default_value_t = 32_000, allow_negative_numbers = true, value_parser = whole(256..=1usize << 22))]
     vocab_size: usize,
     /// Merge only pairs that occur this often
     #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true, value_parser = whole(1..=u64::MAX))]
@@ -38,7 +38,7 @@ pub struct Arguments {
     /// The longest token, in bytes
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(2..=1usize << 30))]
     max_token_length: Option<usize>,
-    /// How text is cut into pieces: gpt2, cl100k, o200k, none or a regular expression
+    /// How text is cut into pieces: gpt2, cl100k, cl100k-tiktoken, o200k, none or a regular expression
     #[arg(long, value_name = "PATTERN", default_value = "gpt2", value_parser = pattern)]
     pattern: Pattern,
     /// Learn from a file of words and counts, `word TAB count` a line, instead of text

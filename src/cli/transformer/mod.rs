@@ -37,7 +37,7 @@ enum Verb {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    leave_threads_to_rayon()?;
+    leave_threads_to_rayon();
     match &arguments.verb {
         Verb::Train(arguments) => train::run(arguments),
         Verb::Generate(arguments) => generate::run(arguments),

@@ -2,13 +2,14 @@
 //!
 //! In: text, in chunks of any order. Out: pieces with their counts. The one idea: nearly all pieces are at most 15 bytes
 //! long, so they are compared as one 128-bit number, bytes and length together, in an open table; the few long ones
-//! live in an ordinary map.
+//! lie behind each other in one stretch of memory. Counting is where learning needs the most memory at once, so the
+//! tables are no larger than they must be, and whoever learns from them takes them apart.
 
 use bytemuck::{Pod, Zeroable};
-use hashbrown::HashMap;
 
 use crate::math::Zeroed;
 use crate::tokens::pretokenize::{LineFeed, Pattern};
+use crate::tokens::token_table::TokenTable;
 
 /// The longest piece that is a key.
 pub(crate) const MAX_SHORT: usize = 15;
@@ -16,19 +17,25 @@ pub(crate) const MAX_SHORT: usize = 15;
 /// Different pieces with their counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PieceCounts {
-    /// A power of two, or none yet; a slot with key 0 is free.
+    /// A power of two, or none yet; a slot whose key is 0 is free.
     slots: Zeroed<Slot>,
     n_short: usize,
-    long: HashMap<Box<[u8]>, u64, rustc_hash::FxBuildHasher>,
+    long: TokenTable,
+    /// By number in `long`.
+    long_counts: Vec<u64>,
 }
 
+/// The halves of the key, low and high, and the count. As one number the key would be aligned to 16 bytes, and a quarter
+/// of the table would be empty.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Slot {
-    key: u128,
+    key: [u64; 2],
     count: u64,
-    /// Fills the slot up to half a cache line.
-    unused: u64,
+}
+
+impl Slot {
+    const FREE: [u64; 2] = [0, 0];
 }
 
 /// `text[start..end]`, which is 1 to 15 bytes, as a number: the bytes from the lowest on, and the length above them.
@@ -105,11 +112,11 @@ impl PieceCounts {
 
     /// Adds all of `other`'s counts.
     pub(crate) fn merge(&mut self, other: PieceCounts) {
-        for slot in other.slots.as_slice().iter().filter(|slot| slot.key != 0) {
-            self.add_short(slot.key, slot.count);
+        for slot in other.slots.as_slice().iter().filter(|slot| slot.key != Slot::FREE) {
+            self.add_to(slot.key, slot.count);
         }
-        for (piece, count) in other.long {
-            *self.long.entry(piece).or_insert(0) += count;
+        for (piece, count) in other.long.iter().zip(other.long_counts) {
+            self.add_long(piece, count);
         }
     }
 
@@ -120,22 +127,31 @@ impl PieceCounts {
 
     /// Hands each different piece and its count to `piece`, in no order that means anything.
     pub(crate) fn for_each(&self, mut piece: impl FnMut(&[u8], u64)) {
-        for slot in self.slots.as_slice().iter().filter(|slot| slot.key != 0) {
-            let bytes = slot.key.to_le_bytes();
+        for slot in self.slots.as_slice().iter().filter(|slot| slot.key != Slot::FREE) {
+            let [low, high] = slot.key.map(u64::to_le_bytes);
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&low);
+            bytes[8..].copy_from_slice(&high);
             piece(&bytes[..usize::from(bytes[15])], slot.count);
         }
-        for (bytes, &count) in &self.long {
+        for (bytes, &count) in self.long.iter().zip(&self.long_counts) {
             piece(bytes, count);
         }
     }
 
     #[inline]
     fn add_short(&mut self, key: u128, count: u64) {
-        if self.n_short >= self.slots.as_slice().len() / 2 {
+        self.add_to([key as u64, (key >> 64) as u64], count);
+    }
+
+    #[inline]
+    fn add_to(&mut self, key: [u64; 2], count: u64) {
+        let n_slots = self.slots.as_slice().len();
+        if self.n_short >= n_slots - n_slots / 4 {
             self.grow();
         }
         let slot = find(self.slots.as_mut_slice(), key);
-        if slot.key == 0 {
+        if slot.key == Slot::FREE {
             slot.key = key;
             self.n_short += 1;
         }
@@ -143,16 +159,17 @@ impl PieceCounts {
     }
 
     fn add_long(&mut self, piece: &[u8], count: u64) {
-        match self.long.get_mut(piece) {
+        let number = self.long.find_or_add(piece) as usize;
+        match self.long_counts.get_mut(number) {
             Some(known) => *known += count,
-            None => _ = self.long.insert(piece.into(), count),
+            None => self.long_counts.push(count),
         }
     }
 
     #[cold]
     fn grow(&mut self) {
-        let mut slots = Zeroed::new((self.slots.as_slice().len() * 4).max(1 << 12));
-        for slot in self.slots.as_slice().iter().filter(|slot| slot.key != 0) {
+        let mut slots = Zeroed::new((self.slots.as_slice().len() * 2).max(1 << 12));
+        for slot in self.slots.as_slice().iter().filter(|slot| slot.key != Slot::FREE) {
             *find(slots.as_mut_slice(), slot.key) = *slot;
         }
         self.slots = slots;
@@ -161,11 +178,11 @@ impl PieceCounts {
 
 /// The slot of `key`, or the free slot where it belongs.
 #[inline]
-fn find(slots: &mut [Slot], key: u128) -> &mut Slot {
+fn find(slots: &mut [Slot], key: [u64; 2]) -> &mut Slot {
     let mask = slots.len() - 1;
-    let mut at = hash_key(key) as usize & mask;
-    // At most half of the slots are taken, so a free one comes soon.
-    while slots[at].key != key && slots[at].key != 0 {
+    let mut at = hash_key(u128::from(key[1]) << 64 | u128::from(key[0])) as usize & mask;
+    // At most three in four of the slots are taken, so a free one comes soon.
+    while slots[at].key != key && slots[at].key != Slot::FREE {
         at = (at + 1) & mask;
     }
     &mut slots[at]

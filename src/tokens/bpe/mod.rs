@@ -24,6 +24,9 @@ use count::PieceCounts;
 pub(crate) use encode::{Merger, Workspace};
 pub(crate) use pair_table::{Merge, PairTable};
 
+/// The most tokens and the most merges that a BPE may have. The largest known vocabularies have half a million.
+pub(crate) const MAX_TOKENS: usize = 1 << 22;
+
 /// How a BPE is learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BpeConfig {
@@ -80,11 +83,10 @@ impl BpeConfig {
     /// [`Error::Config`] names the setting and its range.
     pub fn check(&self) -> Result<()> {
         let least = 256 + self.special_tokens.len();
-        if !(least..=1 << 30).contains(&self.vocab_size) {
+        if !(least..=MAX_TOKENS).contains(&self.vocab_size) {
             let reason = format!(
-                "is {}, must be from {least} to {}: each of the 256 bytes and each special token has a token",
-                self.vocab_size,
-                1 << 30
+                "is {}, must be from {least} to {MAX_TOKENS}: each of the 256 bytes and each special token has a token",
+                self.vocab_size
             );
             return Err(Error::config("vocab-size", reason));
         }
@@ -134,7 +136,7 @@ pub fn learn_bpe(corpus: &Corpus, config: &BpeConfig, progress: &dyn Progress) -
     if !has_text {
         return Err(corpus.no_words());
     }
-    learn_from_pieces(&pieces, config, progress)
+    learn_from_pieces(pieces, config, progress)
 }
 
 /// Learns a byte-level BPE from words that were counted elsewhere: lines of a word, a tab and its count.
@@ -177,10 +179,10 @@ pub fn learn_bpe_from_counts(
     if pieces.len() == 0 {
         return Err(Error::format(path, "no words found"));
     }
-    learn_from_pieces(&pieces, config, progress)
+    learn_from_pieces(pieces, config, progress)
 }
 
-fn learn_from_pieces(pieces: &PieceCounts, config: &BpeConfig, progress: &dyn Progress) -> Result<Tokenizer> {
+fn learn_from_pieces(pieces: PieceCounts, config: &BpeConfig, progress: &dyn Progress) -> Result<Tokenizer> {
     let limits = learn::Limits {
         n_merges: config.vocab_size - 256 - config.special_tokens.len(),
         min_frequency: config.min_frequency,
@@ -312,7 +314,8 @@ impl Bpe {
     /// From now on a piece that is a token is that token, whatever the merges would make of it.
     pub(crate) fn prefer_whole_pieces(&mut self) {
         let tokens = self.tokens.iter().enumerate().map(|(id, token)| (token.into(), id as u32));
-        self.merger.whole = Some(tokens.filter(|&(_, id)| self.added.get(TokenId(id)).is_none()).collect());
+        let is_made = |id: u32| self.added.get(TokenId(id)).is_none() && !self.tokens.is_unused(id as usize);
+        self.merger.whole = Some(tokens.filter(|&(_, id)| is_made(id)).collect());
     }
 
     /// Appends the ids of `text` to `ids`.

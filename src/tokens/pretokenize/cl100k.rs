@@ -6,7 +6,7 @@
 //!
 //! This is the form in which OpenAI published it and which `tokenizer.json` files carry. Newer versions of tiktoken have
 //! `\s++$` before the line ends: only there, white space at the very end of a text is one piece even with a line end in
-//! its middle.
+//! its middle. That form is here, too.
 
 use super::LineFeed;
 use super::classes::{LETTER, NUMBER, WHITE, class_at};
@@ -29,6 +29,22 @@ pub(super) fn piece_end(text: &[u8], start: usize, line_feed: LineFeed) -> usize
         return run_end(text, next, |class| class & LETTER != 0);
     }
     symbols_or_white(text, start, is_line_end, line_feed)
+}
+
+/// The same in the form of newer versions of tiktoken.
+pub(super) fn tiktoken_piece_end(text: &[u8], start: usize, line_feed: LineFeed) -> usize {
+    let mut at = start;
+    while at < text.len() {
+        let (class, len) = class_at(text, at);
+        if class & WHITE == 0 {
+            return piece_end(text, start, line_feed);
+        }
+        at += len;
+        if line_feed == LineFeed::Ends && text[at - 1] == b'\n' {
+            break;
+        }
+    }
+    at
 }
 
 /// The length of `'s`, `'T`, `'Re`, … at the beginning of `text`. `ſ`, the long s, is an s in another case.

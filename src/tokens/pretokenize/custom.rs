@@ -7,10 +7,16 @@ use regex::Regex;
 
 use super::LineFeed;
 use super::classes::{WHITE, class_at};
+use super::dialect;
 use super::gpt2::white_end;
 
 /// What every pattern with a look-ahead ends in.
 const TAIL: &str = r"|\s+(?!\S)|\s+";
+
+/// Other spellings of it. The last white character of a run is one by itself, and the white space at the end of a text is
+/// one piece, in all of them.
+const TAILS: [&str; 5] =
+    [r"|\s++$|\s+(?!\S)|\s", r"|\s++$|\s+(?!\S)|\s+", r"|\s+\z|\s+(?!\S)|\s+", r"|\s+(?!\S)|\s", TAIL];
 
 /// Compiled patterns may take so many bytes.
 const MAX_SIZE: usize = 1 << 22;
@@ -24,19 +30,25 @@ pub struct CustomPattern {
     has_tail: bool,
 }
 
+/// The pattern without possessive repetitions, and with the usual spelling of its end.
+pub(super) fn plain(source: &str) -> Result<String, String> {
+    let head = TAILS.iter().find_map(|tail| source.strip_suffix(tail));
+    let plain = dialect::translate(head.unwrap_or(source)).map_err(|error| explain(source, &error))?;
+    Ok(if head.is_some() { plain + TAIL } else { plain })
+}
+
+fn explain(source: &str, error: &dyn std::fmt::Display) -> String {
+    format!("cannot use the pattern {source:?}: {error}; a look-ahead is possible only as {TAIL:?} at the end")
+}
+
 impl CustomPattern {
-    pub(super) fn new(source: &str) -> Result<CustomPattern, String> {
-        let head = source.strip_suffix(TAIL);
+    /// `plain` is what [`plain`] makes of `source`.
+    pub(super) fn new(source: &str, plain: &str) -> Result<CustomPattern, String> {
+        let head = plain.strip_suffix(TAIL);
         let has_tail = head.is_some();
-        let head = head.unwrap_or(source);
-        if has_possessive(head) {
-            // The engine would read `a?+` as `(a?)+`.
-            return Err(format!("cannot use the pattern {source:?}: possessive repetitions are not possible"));
-        }
+        let head = head.unwrap_or(plain);
         // First as text, whose messages are about the pattern, then over bytes, since a text may be any bytes.
-        let explain = |error| {
-            format!("cannot use the pattern {source:?}: {error}; a look-ahead is possible only as {TAIL:?} at the end")
-        };
+        let explain = |error: regex::Error| explain(source, &error);
         regex::RegexBuilder::new(head).size_limit(MAX_SIZE).build().map(|_: Regex| ()).map_err(explain)?;
         let head = regex::bytes::RegexBuilder::new(head).size_limit(MAX_SIZE).build().map_err(explain)?;
         Ok(CustomPattern { source: source.to_string(), head, has_tail })
@@ -86,31 +98,6 @@ impl CustomPattern {
             }
         }
     }
-}
-
-/// Whether a repetition is followed by a plus.
-fn has_possessive(pattern: &str) -> bool {
-    let mut rest = pattern.chars();
-    let (mut in_class, mut after_repetition) = (false, false);
-    while let Some(character) = rest.next() {
-        if character == '+' && after_repetition && !in_class {
-            return true;
-        }
-        after_repetition = matches!(character, '?' | '*' | '+' | '}');
-        match character {
-            '[' => in_class = true,
-            ']' => in_class = false,
-            '\\' => {
-                if let Some('p' | 'P' | 'x' | 'u') = rest.next()
-                    && rest.as_str().starts_with('{')
-                {
-                    rest.by_ref().find(|&character| character == '}');
-                }
-            }
-            _ => {}
-        }
-    }
-    false
 }
 
 /// Where in the range the first white character begins.

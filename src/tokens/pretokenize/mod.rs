@@ -8,6 +8,7 @@ mod cl100k;
 mod class_table;
 pub(crate) mod classes;
 mod custom;
+mod dialect;
 mod gpt2;
 mod gpt2_masks;
 mod o200k;
@@ -30,13 +31,20 @@ pub enum Pattern {
     #[default]
     Gpt2,
     /// GPT-4's: letters with any one character before them, up to three digits, contractions in either case.
+    ///
+    /// As it was published, and as Llama 3 and the `tokenizer.json` files of others have it.
     Cl100k,
+    /// The same as tiktoken has it since 2024: the white space at the end of a text is one piece, line ends or not.
+    Cl100kTiktoken,
     /// GPT-4o's: also cut where lower case turns to upper.
     O200k,
     /// Not cut at all.
     Whole,
     /// By a regular expression, see [`Pattern::custom`].
     Custom(Arc<CustomPattern>),
+    /// By one pattern after the other: the pieces of each are texts to the next. None of them is a sequence or
+    /// [`Whole`](Pattern::Whole).
+    Sequence(Arc<[Pattern]>),
 }
 
 impl PartialEq for CustomPattern {
@@ -48,7 +56,7 @@ impl PartialEq for CustomPattern {
 impl Eq for CustomPattern {}
 
 /// The sources of the patterns that are written out, the first of each as it is written to files.
-const SOURCES: [(Pattern, &[&str]); 3] = [
+const SOURCES: [(Pattern, &[&str]); 4] = [
     (
         Pattern::Gpt2,
         &[
@@ -60,6 +68,14 @@ const SOURCES: [(Pattern, &[&str]); 3] = [
         Pattern::Cl100k,
         &[
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ],
+    ),
+    (
+        Pattern::Cl100kTiktoken,
+        &[
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+\z|\s*[\r\n]+|\s+(?!\S)|\s+",
+            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+\z|\s*[\r\n]|\s+(?!\S)|\s+",
         ],
     ),
     (
@@ -88,8 +104,10 @@ const BATCH: usize = 512;
 impl Pattern {
     /// The pattern of a regular expression; one of the known ones if it is spelled like it.
     ///
-    /// Each match is a piece, and so is what lies between two matches. The engine takes linear time, so it has neither
-    /// look-around nor possessive repetition, but for `|\s+(?!\S)|\s+` at the end, in which most tokenizers' patterns end.
+    /// Each match is a piece, and so is what lies between two matches. The engine takes linear time, so it has no
+    /// look-around, but for `|\s+(?!\S)|\s+` at the end, in which most tokenizers' patterns end; and possessive
+    /// repetitions only where the plain ones match the same. What engines read differently (`^`, `$`, `{1,3}+`) is
+    /// refused, so that a pattern means the same to others who read the tokenizer.
     ///
     /// # Errors
     /// [`Error::Config`] says what cannot be done.
@@ -103,19 +121,39 @@ impl Pattern {
     /// # Ok::<(), wordgrove::Error>(())
     /// ```
     pub fn custom(source: &str) -> Result<Pattern> {
-        let known = SOURCES.into_iter().find(|(_, sources)| sources.contains(&source));
-        match known {
+        let refuse = |reason| Error::config("pattern", reason);
+        let plain = custom::plain(source).map_err(refuse)?;
+        match SOURCES.into_iter().find(|(_, sources)| sources.contains(&source) || sources.contains(&&*plain)) {
             Some((pattern, _)) => Ok(pattern),
-            None => CustomPattern::new(source)
-                .map(|pattern| Pattern::Custom(Arc::new(pattern)))
-                .map_err(|reason| Error::config("pattern", reason)),
+            None => {
+                let custom = CustomPattern::new(source, &plain).map_err(refuse)?;
+                Ok(Pattern::Custom(Arc::new(custom)))
+            }
         }
     }
 
-    /// The regular expression; `None` if text is not cut.
+    /// Cuts by one pattern after the other.
+    pub(crate) fn sequence(mut patterns: Vec<Pattern>) -> Pattern {
+        match patterns.len() {
+            0 => Pattern::Whole,
+            1 => patterns.remove(0),
+            _ => Pattern::Sequence(patterns.into()),
+        }
+    }
+
+    /// The patterns that cut one after the other; none if text is not cut.
+    pub(crate) fn steps(&self) -> &[Pattern] {
+        match self {
+            Pattern::Whole => &[],
+            Pattern::Sequence(steps) => steps,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// The regular expression; `None` if text is not cut, or by several.
     pub fn source(&self) -> Option<&str> {
         match self {
-            Pattern::Whole => None,
+            Pattern::Whole | Pattern::Sequence(_) => None,
             Pattern::Custom(custom) => Some(custom.source()),
             known => SOURCES.iter().find(|(pattern, _)| pattern == known).map(|(_, sources)| sources[0]),
         }
@@ -129,7 +167,9 @@ impl Pattern {
                 _ => one_by_one(text, |at| gpt2::piece_end(text, at, line_feed), ends),
             },
             Pattern::Cl100k => one_by_one(text, |at| cl100k::piece_end(text, at, line_feed), ends),
+            Pattern::Cl100kTiktoken => one_by_one(text, |at| cl100k::tiktoken_piece_end(text, at, line_feed), ends),
             Pattern::O200k => one_by_one(text, |at| o200k::piece_end(text, at, line_feed), ends),
+            Pattern::Sequence(steps) => cut_in_turn(steps, text, 0, line_feed, &mut ends),
             Pattern::Whole | Pattern::Custom(_) => {
                 let mut start = 0;
                 let by_line = line_feed == LineFeed::Ends;
@@ -155,6 +195,18 @@ impl Pattern {
             }
         });
     }
+}
+
+/// Cuts `text`, which begins at `offset`, by the first of the patterns, and each piece by the others.
+fn cut_in_turn(steps: &[Pattern], text: &[u8], offset: usize, line_feed: LineFeed, ends: &mut dyn FnMut(&[usize])) {
+    let Some((first, others)) = steps.split_first() else { return ends(&[offset + text.len()]) };
+    let mut start = 0;
+    first.for_each_batch(text, line_feed, |batch| {
+        for &end in batch {
+            cut_in_turn(others, &text[start..end], offset + start, line_feed, ends);
+            start = end;
+        }
+    });
 }
 
 /// Hands over the ends that `piece_end` finds, each from the one before.
@@ -193,6 +245,10 @@ mod tests {
             r" ?\p{L}+|\s+(?!\S)|\s+",
             r"\p{L}+|\s\d",
             r"[a-z]+|x*",
+            // With possessive repetitions, which fancy-regex has.
+            r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+            r" ?\p{L}++|\s++$|\s+(?!\S)|\s",
+            r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s",
         ];
         let custom = custom.map(|source| (Pattern::custom(source).unwrap(), Regex::new(source).unwrap()));
         regexes.chain(custom).collect()
@@ -349,11 +405,36 @@ mod tests {
     #[test]
     fn patterns_that_would_take_too_long_or_too_much_are_refused() {
         for source in
-            ["(?=a)b", "a++", r"[^\p{L}]?+a", r"\p{N}{1,3}+", r"(a)\1", "(?:a{1000}){1000}", "(", r"\p{Nonsense}"]
+            ["(?=a)b", "a++a", r"[^\p{N}]?+a", r"\p{N}{1,3}+", r"(a)\1", "(?:a{1000}){1000}", "(", r"\p{Nonsense}"]
         {
             let error = Pattern::custom(source).unwrap_err().to_string();
             assert!(error.starts_with("pattern: cannot use the pattern"), "{error}");
         }
+    }
+
+    #[test]
+    fn patterns_cut_one_after_the_other() {
+        let steps =
+            [r"\p{N}{1,3}", "[一-龥]+", r" ?\p{L}+|\s+(?!\S)|\s+"].map(|source| Pattern::custom(source).unwrap());
+        let pattern = Pattern::sequence(steps.to_vec());
+        let text = "in 12345 年前  x\n".as_bytes();
+        let expected = ["in", " ", "123", "45", " ", "年前", " ", " x", "\n"];
+        assert_eq!(pieces(&pattern, text, LineFeed::Within), expected.map(str::as_bytes));
+        assert_eq!(pieces(&pattern, text, LineFeed::Ends), expected.map(str::as_bytes));
+        assert_eq!(pattern.steps(), steps);
+        assert_eq!(Pattern::sequence(vec![Pattern::O200k]), Pattern::O200k);
+        assert_eq!(Pattern::sequence(Vec::new()), Pattern::Whole);
+        assert!(pieces(&pattern, b"", LineFeed::Within).is_empty());
+    }
+
+    #[test]
+    fn tiktokens_patterns_are_known_but_for_the_one_that_others_read_differently() {
+        let gpt2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s";
+        assert_eq!(Pattern::custom(gpt2).unwrap(), Pattern::Gpt2);
+        let cl100k = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s";
+        assert!(Pattern::custom(cl100k).unwrap_err().to_string().contains("{1,3}+"));
+        let agreed = cl100k.replace("{1,3}+", "{1,3}");
+        assert_eq!(Pattern::custom(&agreed).unwrap(), Pattern::Cl100kTiktoken);
     }
 
     #[test]

@@ -7,14 +7,16 @@
 //! |---|---|
 //! | `model` | `BPE` in which every byte has a token, without dropout, prefix and suffix; `WordLevel` |
 //! | `normalizer` | none, `Lowercase`, `NFC`, `NFKC`, a `Sequence` of a form and then `Lowercase` |
-//! | `pre_tokenizer` | for BPE `ByteLevel` and at most one `Split` by a regex; for words `Whitespace`, `WhitespaceSplit` |
+//! | `pre_tokenizer` | for BPE any number of `Split`, `Digits` and `Punctuation` and then `ByteLevel`; for words `Whitespace`, `WhitespaceSplit` |
 //! | `decoder` | none, `ByteLevel` |
 //! | `added_tokens` | any; they are rows |
-//! | `post_processor` | any: it puts special tokens around a text on request, which is never made here |
+//! | `post_processor` | `TemplateProcessing`, `BertProcessing`, `RobertaProcessing`, `ByteLevel`, a `Sequence` of them; honoured where a text is encoded with [`SpecialTokens::Framed`](crate::tokens::SpecialTokens) |
 //! | `truncation`, `padding` | none |
 //!
-//! Ids are rows, so they must be 0, 1, 2, … without a gap.
+//! Ids are rows. A BPE may leave some of them without a token (cl100k does), but not more than have one; they stay as
+//! they are, see [`Tokenizer::is_unused`](crate::tokens::Tokenizer::is_unused). Those of words must be 0, 1, 2, ….
 
+mod post_processor;
 mod read;
 mod write;
 
@@ -59,6 +61,21 @@ mod tests {
             r#"{{"version":"1.0","pre_tokenizer":{{"type":"ByteLevel","add_prefix_space":false}},
             "model":{{"type":"BPE","vocab":{{{}{more_vocab}}},"merges":{merges}}}{more}}}"#,
             bytes.join(",")
+        )
+    }
+
+    /// A file whose text is cut by these steps first.
+    fn cut(steps: &str) -> String {
+        let bare = r#"{"type":"ByteLevel","add_prefix_space":false}"#;
+        let bytes = r#"{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}"#;
+        file("", "[]", "").replace(bare, &format!(r#"{{"type":"Sequence","pretokenizers":[{steps},{bytes}]}}"#))
+    }
+
+    /// A template in which `x` has this id.
+    fn template(single: &str, id: u64) -> String {
+        format!(
+            r#","post_processor":{{"type":"TemplateProcessing","single":{single},"pair":[],
+            "special_tokens":{{"x":{{"id":"x","ids":[{id}],"tokens":["x"]}}}}}}"#
         )
     }
 
@@ -125,9 +142,96 @@ mod tests {
     }
 
     #[test]
+    fn ids_without_a_token_stay_and_cannot_be_decoded() {
+        let json = file(
+            r#","ab":258,"abc":261"#,
+            r#"["a b","ab c"]"#,
+            r#","added_tokens":[{"id":300,"content":"∅259","special":true}]"#,
+        );
+        let tokenizer = Tokenizer::from_json(json.as_bytes(), Path::new("t.json")).unwrap();
+        assert_eq!(tokenizer.n_tokens(), 301);
+        assert_eq!(tokenizer.encode(b"abcab"), [TokenId(261), TokenId(258)]);
+        for id in [256, 257, 259, 299].map(TokenId) {
+            assert!(tokenizer.is_unused(id) && tokenizer.is_special(id));
+            assert_eq!(tokenizer.bytes(id), b"");
+            assert_eq!(tokenizer.id_of_spelling(&tokenizer.spelling(id)), Some(id));
+            assert_eq!(tokenizer.id_of_name(&tokenizer.name(id)), Some(id));
+            let error = tokenizer.decode(&[TokenId(261), id]).unwrap_err().to_string();
+            assert!(error.contains(&format!("{} (number 2 of the ids) is an id that no token has", id.0)), "{error}");
+        }
+        assert_eq!(
+            (tokenizer.spelling(TokenId(256)), tokenizer.spelling(TokenId(259))),
+            ("∅256".into(), "∅∅259".into())
+        );
+        assert!(!tokenizer.is_unused(TokenId(300)) && !tokenizer.is_unused(TokenId(258)));
+        let again = Tokenizer::from_json(tokenizer.to_json().as_bytes(), Path::new("t.json")).unwrap();
+        assert_eq!(again.to_json(), tokenizer.to_json());
+        assert_eq!((again.n_tokens(), again.encode(b"abcab")), (301, tokenizer.encode(b"abcab")));
+    }
+
+    #[test]
+    fn a_frame_is_put_around_a_text_where_it_is_asked_for() {
+        let ends = r#""sep":["b",65],"cls":["a",64]"#;
+        let single = r#"[{"SpecialToken":{"id":"x","type_id":0}},{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"x","type_id":0}}]"#;
+        let bytes = r#"{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":false,"use_regex":true}"#;
+        let roberta = format!(r#"{{"type":"RobertaProcessing",{ends},"trim_offsets":true,"add_prefix_space":false}}"#);
+        let of_template = template(single, 66);
+        let of_template = of_template.strip_prefix(r#","post_processor":"#).unwrap();
+        let cases = [
+            (format!(r#"{{"type":"BertProcessing",{ends}}}"#), vec![64], vec![65]),
+            (roberta.clone(), vec![64], vec![65]),
+            (of_template.to_string(), vec![66], vec![66]),
+            (bytes.to_string(), vec![], vec![]),
+            ("null".into(), vec![], vec![]),
+            (
+                format!(r#"{{"type":"Sequence","processors":[{bytes},{roberta},{of_template}]}}"#),
+                vec![66, 64],
+                vec![65, 66],
+            ),
+        ];
+        for (part, before, after) in cases {
+            let json = file("", "[]", &format!(r#","post_processor":{part}"#));
+            let tokenizer = Tokenizer::from_json(json.as_bytes(), Path::new("t.json")).unwrap();
+            let (before, after): (Vec<TokenId>, Vec<TokenId>) =
+                (before.into_iter().map(TokenId).collect(), after.into_iter().map(TokenId).collect());
+            let expected = [before, tokenizer.encode(b"xyz"), after].concat();
+            assert_eq!(tokenizer.encode_with(b"xyz", SpecialTokens::Framed), expected, "{part}");
+            assert_eq!(tokenizer.encode_with(b"xyz", SpecialTokens::Found).len(), 3);
+            let placed = tokenizer.encode_with_offsets(b"xyz", SpecialTokens::Framed);
+            assert!(placed.tokens.iter().map(|token| token.id).eq(expected), "{part}");
+            assert_eq!(placed.tokens.iter().map(|token| token.range.len()).sum::<usize>(), 3);
+            let again = Tokenizer::from_json(tokenizer.to_json().as_bytes(), Path::new("t.json")).unwrap();
+            assert_eq!(
+                again.encode_with(b"xyz", SpecialTokens::Framed),
+                tokenizer.encode_with(b"xyz", SpecialTokens::Framed)
+            );
+            assert_eq!(again.to_json(), tokenizer.to_json());
+        }
+    }
+
+    #[test]
+    fn several_cuts_are_read_and_written() {
+        let steps = concat!(
+            r#"{"type":"Digits","individual_digits":true},{"type":"Punctuation","behavior":"Contiguous"},"#,
+            r#"{"type":"Split","pattern":{"String":"."},"behavior":"Isolated","invert":false},"#,
+            r#"{"type":"Split","pattern":{"Regex":" ?\\p{L}+|\\s+(?!\\S)|\\s+"},"behavior":"Isolated","invert":false}"#
+        );
+        let json = cut(steps).replace(r#""merges":[]"#, r#""merges":["1 2","! !","a b","Ġ ab"]"#);
+        let json = json.replace(r#""vocab":{"#, r#""vocab":{"12":256,"!!":257,"ab":258,"Ġab":259,"#);
+        let tokenizer = Tokenizer::from_json(json.as_bytes(), Path::new("t.json")).unwrap();
+        let ids = |id: &[u32]| id.iter().copied().map(TokenId).collect::<Vec<_>>();
+        assert_eq!(tokenizer.encode(b"12!! ab"), [ids(&[16, 17, 257]), ids(&[259])].concat());
+        let again = Tokenizer::from_json(tokenizer.to_json().as_bytes(), Path::new("t.json")).unwrap();
+        assert_eq!(again.to_json(), tokenizer.to_json());
+        assert_eq!(again.encode(b"12!! ab"), tokenizer.encode(b"12!! ab"));
+    }
+
+    #[test]
     fn hostile_files_are_refused_with_the_reason() {
         let ok = file("", "[]", "");
         assert!(Tokenizer::from_json(ok.as_bytes(), Path::new("t.json")).is_ok());
+        let bytes_first = r#"{"type":"ByteLevel","add_prefix_space":false},{"type":"Digits"}"#;
+        let around = r#"[{"SpecialToken":{"id":"x","type_id":0}},{"Sequence":{"id":"A","type_id":0}}]"#;
         let cases = [
             (file("", r#"[["a","b"]]"#, ""), r#"needs the token "ab""#),
             (file("", r#"[["a","xyz"]]"#, ""), r#"needs the token "xyz""#),
@@ -135,7 +239,7 @@ mod tests {
             (file(r#","ab":256"#, r#"[["a","b","c"]]"#, ""), "merges"),
             (file(r#","ab":256,"ab":257"#, "[]", ""), r#"token "ab" twice"#),
             (file(r#","ab":255"#, "[]", ""), "the id 255 to two tokens"),
-            (file(r#","ab":257"#, "[]", ""), "without a gap"),
+            (file(r#","ab":1000"#, "[]", ""), "the id 1000, but has only 257 tokens"),
             (file(r#","ab":4000000000"#, "[]", ""), "id 4000000000"),
             (file(r#","ab":18446744073709551615"#, "[]", ""), "id 18446744073709551615"),
             (file(r#","ab":-1"#, "[]", ""), "model"),
@@ -154,8 +258,23 @@ mod tests {
             (ok.replace("\"1.0\"", "\"3.0\""), "version \"3.0\""),
             (ok.replace("\"1.0\"", "1"), "no tokenizer.json"),
             (ok.replace("ByteLevel", "Metaspace"), "Metaspace"),
+            (cut(r#"{"type":"Split","pattern":{"Regex":"a$"},"behavior":"Isolated","invert":false}"#), "end of a line"),
+            (cut(r#"{"type":"Split","pattern":{"Regex":"a"},"behavior":"Removed","invert":false}"#), "Removed"),
+            (cut(r#"{"type":"Punctuation","behavior":"MergedWithNext"}"#), "MergedWithNext"),
+            (cut(bytes_first), "behind ByteLevel"),
+            (cut(&[r#"{"type":"Digits"}"#; 16].join(",")), "17 steps"),
+            (file("", "[]", r#","post_processor":{"type":"Surprise"}"#), "Surprise"),
+            (file("", "[]", &template(r#"[{"Sequence":{"id":"B","type_id":0}}]"#, 3)), "\"B\""),
+            (file("", "[]", &template(r#"[{"SpecialToken":{"id":"x","type_id":0}}]"#, 3)), "0 times"),
+            (
+                file("", "[]", &template(r#"[{"SpecialToken":{"id":"y","type_id":0}}]"#, 3)),
+                "does not say which ids \"y\"",
+            ),
+            (file("", "[]", &template(around, 256)), "the id 256 beside a text"),
+            (file("", "[]", &template(around, 1 << 40)), "the id 1099511627776"),
+            (file(r#","ab":300"#, "[]", &template(around, 299)), "the id 299 beside a text"),
             (ok.replace("\"BPE\"", "\"Unigram\""), "Unigram"),
-            (ok.replace("\"a\":64,", ""), "without a gap"),
+            (ok.replace("\"a\":64,", ""), "byte 0x61"),
             (ok.replace("\"a\":64", "\"aa\":64"), "byte 0x61"),
             (ok.replace("\"BPE\"", "\"BPE\",\"dropout\":0.1"), "dropout"),
             (ok.replace("\"BPE\"", "\"BPE\",\"end_of_word_suffix\":\"</w>\""), "end_of_word_suffix"),
@@ -185,6 +304,25 @@ mod tests {
         }
         let json = file(r#","ab":256"#, &(merges + r#"["a","x"]]"#), "");
         assert!(refused(&json).contains("merge 300000"));
+        let merges = format!("[{}]", vec![r#""a b""#; (1 << 22) + 1].join(","));
+        assert!(refused(&file(r#","ab":256"#, &merges, "")).contains("more than 4194304 merges"));
+        let tokens: String = (0..1 << 22).map(|id| format!(",\"x{id}\":{}", id + 256)).collect();
+        assert!(refused(&file(&tokens, "[]", "")).contains("more than 4194304 tokens"));
+    }
+
+    #[test]
+    fn messages_do_not_repeat_a_file() {
+        let long = "x".repeat(100_000);
+        let cases = [
+            file("", &format!("{long:?}"), ""),
+            file(&format!(",{long:?}:{long:?}"), "[]", ""),
+            file(&format!(",{long:?}:7"), "[]", ""),
+            file("", "[]", &format!(r#","version":{long:?}"#)),
+            file("", "[]", &format!(r#","post_processor":{long:?}"#)),
+        ];
+        for json in cases {
+            assert!(refused(&json).len() < 1100);
+        }
     }
 
     #[test]

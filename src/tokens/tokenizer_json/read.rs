@@ -11,15 +11,32 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::post_processor::read_frame;
 use crate::text::{Form, Normalizer};
 use crate::tokens::added::{AddedToken, AddedTokens};
-use crate::tokens::bpe::{Bpe, Merge};
+use crate::tokens::bpe::{Bpe, MAX_TOKENS, Merge};
 use crate::tokens::token_table::TokenTable;
 use crate::tokens::words::{WordSplit, Words};
 use crate::tokens::{Pattern, TokenId, Tokenizer, byte_alphabet};
 
 /// Reads a file; the error says what in it cannot be used.
 pub(in crate::tokens) fn read(json: &[u8]) -> Result<Tokenizer, String> {
+    read_parts(json).map_err(shortened)
+}
+
+/// A message from which the middle is left out where it is too long: it may quote what the file has, of any length.
+fn shortened(mut message: String) -> String {
+    const MOST: usize = 1000;
+    if message.len() > MOST {
+        let (start, end) =
+            (message.floor_char_boundary(MOST / 2), message.ceil_char_boundary(message.len() - MOST / 2));
+        message.replace_range(start..end, " … ");
+        message.shrink_to_fit();
+    }
+    message
+}
+
+fn read_parts(json: &[u8]) -> Result<Tokenizer, String> {
     let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
     let json = std::str::from_utf8(json).map_err(|error| format!("is not UTF-8: {error}"))?;
     let file: File = serde_json::from_str(json).map_err(|error| format!("is no tokenizer.json: {error}"))?;
@@ -39,18 +56,21 @@ pub(in crate::tokens) fn read(json: &[u8]) -> Result<Tokenizer, String> {
     };
     let added: Vec<Added> = file.added_tokens.map_or(Ok(Vec::new()), |part| parse("added_tokens", part))?;
     let kind: ModelKind = parse("model", file.model)?;
-    match (kind.r#type.as_deref(), kind.merges.is_some()) {
+    let mut tokenizer = match (kind.r#type.as_deref(), kind.merges.is_some()) {
         (Some("BPE"), _) | (None, true) => {
             let pattern = read_bpe_splitting(file.pre_tokenizer, file.decoder, kind.byte_level == Some(true))?;
-            Ok(Tokenizer::from_bpe(read_bpe(file.model, added, pattern, normalizer)?, normalizer))
+            Tokenizer::from_bpe(read_bpe(file.model, added, pattern, normalizer)?, normalizer)
         }
         (Some("WordLevel"), _) => {
             let split = read_word_splitting(file.pre_tokenizer, file.decoder)?;
-            Ok(Tokenizer::from_word_model(read_words(file.model, &added, split)?, normalizer))
+            Tokenizer::from_word_model(read_words(file.model, &added, split)?, normalizer)
         }
-        (Some(kind), _) => Err(format!("has a model of type {kind:?}, expected \"BPE\" or \"WordLevel\"")),
-        (None, false) => Err("has a model without a type, expected \"BPE\" or \"WordLevel\"".into()),
-    }
+        (Some(kind), _) => return Err(format!("has a model of type {kind:?}, expected \"BPE\" or \"WordLevel\"")),
+        (None, false) => return Err("has a model without a type, expected \"BPE\" or \"WordLevel\"".into()),
+    };
+    let is_used = |id: TokenId| id.index() < tokenizer.n_tokens() && !tokenizer.is_unused(id);
+    tokenizer.frame = read_frame(file.post_processor, is_used)?;
+    Ok(tokenizer)
 }
 
 /// The parts of a file; `null` reads as `None`.
@@ -64,13 +84,12 @@ struct File<'a> {
     added_tokens: Option<&'a RawValue>,
     normalizer: Option<&'a RawValue>,
     pre_tokenizer: Option<&'a RawValue>,
-    #[serde(rename = "post_processor")]
-    _post_processor: Option<&'a RawValue>,
+    post_processor: Option<&'a RawValue>,
     decoder: Option<&'a RawValue>,
     model: &'a RawValue,
 }
 
-fn parse<'a, T: Deserialize<'a>>(part: &str, json: &'a RawValue) -> Result<T, String> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(part: &str, json: &'a RawValue) -> Result<T, String> {
     serde_json::from_str(json.get()).map_err(|error| in_part(part, error))
 }
 
@@ -142,6 +161,13 @@ enum PreTokenizer {
     Sequence {
         pretokenizers: Vec<PreTokenizer>,
     },
+    Digits {
+        #[serde(default)]
+        individual_digits: bool,
+    },
+    Punctuation {
+        behavior: Option<String>,
+    },
     Whitespace {},
     WhitespaceSplit {},
 }
@@ -152,7 +178,13 @@ enum SplitPattern {
     String(String),
 }
 
-/// What a pre-tokenizer of a BPE amounts to: at most one cut by a pattern, then bytes.
+/// The most steps of a pre-tokenizer; known files have up to five.
+const MAX_CUTS: usize = 16;
+
+/// The characters of the pre-tokenizer `Punctuation`: ASCII's, some of which Unicode calls symbols, and Unicode's.
+const PUNCTUATION: &str = r"[!-/:-@\[-`{-~\p{P}]";
+
+/// What a pre-tokenizer of a BPE amounts to: cuts by patterns, then bytes.
 fn read_bpe_splitting(
     pre_tokenizer: Option<&RawValue>,
     decoder: Option<&RawValue>,
@@ -163,18 +195,34 @@ fn read_bpe_splitting(
         Some(PreTokenizer::Sequence { pretokenizers }) => pretokenizers,
         Some(step) => vec![step],
     };
-    let mut pattern = None;
+    let custom = |source: &str| Pattern::custom(source).map_err(|error| format!("cannot use its {error}"));
+    if steps.len() > MAX_CUTS {
+        return Err(format!("has a pre_tokenizer of {} steps, at most {MAX_CUTS} are done here", steps.len()));
+    }
+    let mut patterns = Vec::new();
+    let mut is_spelled = false;
     for step in steps {
-        let cut = match step {
+        if is_spelled {
+            return Err("has a pre_tokenizer that goes on behind ByteLevel, where the text is spelled in another \
+                alphabet; that is not done here"
+                .into());
+        }
+        let source = match step {
             PreTokenizer::ByteLevel { add_prefix_space: Some(true), .. } => {
                 return Err("has a pre_tokenizer with add_prefix_space, which is not done here".into());
             }
             PreTokenizer::ByteLevel { use_regex, .. } => {
-                is_byte_level = true;
-                if use_regex == Some(false) { None } else { Some(Pattern::Gpt2) }
+                (is_byte_level, is_spelled) = (true, true);
+                if use_regex != Some(false) {
+                    patterns.push(Pattern::Gpt2);
+                }
+                continue;
             }
-            PreTokenizer::Split { pattern: SplitPattern::Regex(source), behavior, invert } => {
-                let pattern = Pattern::custom(&source).map_err(|error| format!("cannot use its {error}"))?;
+            PreTokenizer::Split { pattern, behavior, invert } => {
+                let pattern = match pattern {
+                    SplitPattern::Regex(source) => custom(&source)?,
+                    SplitPattern::String(text) => custom(&regex::escape(&text))?,
+                };
                 // Between the matches of the patterns that are known there is nothing, so they may as well be removed.
                 let keeps_all = behavior == "Isolated" && !invert
                     || behavior == "Removed" && invert && !matches!(pattern, Pattern::Custom(_));
@@ -182,25 +230,31 @@ fn read_bpe_splitting(
                     let how = if invert { ", inverted" } else { "" };
                     return Err(format!("has a Split with behavior {behavior:?}{how}, expected \"Isolated\""));
                 }
-                Some(pattern)
+                patterns.push(pattern);
+                continue;
             }
-            PreTokenizer::Split { pattern: SplitPattern::String(text), .. } => {
-                return Err(format!("has a Split at the text {text:?}, expected a Regex"));
-            }
+            PreTokenizer::Digits { individual_digits: true } => r"\p{N}".to_string(),
+            PreTokenizer::Digits { individual_digits: false } => r"\p{N}+".to_string(),
+            PreTokenizer::Punctuation { behavior } => match behavior.as_deref() {
+                None | Some("Isolated") => PUNCTUATION.to_string(),
+                Some("Contiguous") => format!("{PUNCTUATION}+"),
+                Some(other) => {
+                    return Err(format!(
+                        "has a Punctuation with behavior {other:?}, expected \"Isolated\" or \"Contiguous\""
+                    ));
+                }
+            },
             PreTokenizer::Sequence { .. } | PreTokenizer::Whitespace {} | PreTokenizer::WhitespaceSplit {} => {
-                return Err("has a pre_tokenizer for a BPE that is neither ByteLevel nor Split".into());
+                return Err("has a pre_tokenizer for a BPE other than ByteLevel, Split, Digits and Punctuation".into());
             }
         };
-        if cut.is_some() && pattern.is_some() {
-            return Err("has a pre_tokenizer that cuts by two patterns, which is not done here".into());
-        }
-        pattern = pattern.or(cut);
+        patterns.push(custom(&source)?);
     }
     if !is_byte_level {
         return Err("has a BPE without ByteLevel pre_tokenizer: only byte-level BPE is done here".into());
     }
     read_decoder(decoder, Some("ByteLevel"))?;
-    Ok(pattern.unwrap_or(Pattern::Whole))
+    Ok(Pattern::sequence(patterns))
 }
 
 fn read_word_splitting(pre_tokenizer: Option<&RawValue>, decoder: Option<&RawValue>) -> Result<WordSplit, String> {
@@ -272,7 +326,7 @@ struct BpeModel<'a> {
     #[serde(rename = "byte_level")]
     _byte_level: Option<bool>,
     #[serde(borrow)]
-    vocab: Vocab<'a>,
+    vocab: Vocab<'a, MAX_TOKENS>,
     merges: &'a RawValue,
 }
 
@@ -282,17 +336,20 @@ struct WordModel<'a> {
     #[serde(rename = "type")]
     _type: Option<String>,
     #[serde(borrow)]
-    vocab: Vocab<'a>,
+    vocab: Vocab<'a, MAX_WORDS>,
     unk_token: String,
 }
 
-/// The `vocab` of a model in the order of the file.
-struct Vocab<'a>(Vec<(Cow<'a, str>, u64)>);
+/// Words have 32-bit ids, and one number is none.
+const MAX_WORDS: usize = u32::MAX as usize;
 
-impl<'de: 'a, 'a> Deserialize<'de> for Vocab<'a> {
+/// The `vocab` of a model in the order of the file, at most `MOST`.
+struct Vocab<'a, const MOST: usize>(Vec<(Cow<'a, str>, u64)>);
+
+impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for Vocab<'a, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
+        struct Entries<const MOST: usize>;
+        impl<'de, const MOST: usize> Visitor<'de> for Entries<MOST> {
             type Value = Vec<(Cow<'de, str>, u64)>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -302,12 +359,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Vocab<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::new();
                 while let Some((token, id)) = map.next_entry::<BorrowedStr<'de>, u64>()? {
+                    if entries.len() == MOST {
+                        return Err(A::Error::custom(format!("more than {MOST} tokens")));
+                    }
                     entries.push((token.0, id));
                 }
                 Ok(entries)
             }
         }
-        deserializer.deserialize_map(Entries).map(Vocab)
+        deserializer.deserialize_map(Entries::<MOST>).map(Vocab)
     }
 }
 
@@ -317,12 +377,27 @@ struct BorrowedStr<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The tokens by id, spelled as in the file.
 struct Spellings<'a> {
-    by_id: Vec<Cow<'a, str>>,
+    /// `None` for ids that no token has.
+    by_id: Vec<Option<Cow<'a, str>>>,
     ids: HashMap<Cow<'a, str>, u64>,
 }
 
-/// Puts vocabulary and added tokens in the order of their ids, which must be 0, 1, 2, ….
-fn by_id<'a>(vocab: Vocab<'a>, added: &[Added<'a>]) -> Result<Spellings<'a>, String> {
+/// Whether every id must have a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gaps {
+    Allowed,
+    Refused,
+}
+
+/// Puts vocabulary and added tokens in the order of their ids.
+///
+/// Ids are rows, so an id far beyond the number of tokens would cost what no file of that size should: at most every
+/// second id may be without a token.
+fn by_id<'a, const MOST: usize>(
+    vocab: Vocab<'a, MOST>,
+    added: &[Added<'a>],
+    gaps: Gaps,
+) -> Result<Spellings<'a>, String> {
     let mut ids: HashMap<Cow<'a, str>, u64> = HashMap::with_capacity(vocab.0.len());
     let mut in_order = vocab.0;
     for (spelling, id) in &in_order {
@@ -341,19 +416,22 @@ fn by_id<'a>(vocab: Vocab<'a>, added: &[Added<'a>]) -> Result<Spellings<'a>, Str
         }
     }
     let n_tokens = in_order.len();
-    let mut by_id: Vec<Option<Cow<'a, str>>> = vec![None; n_tokens];
+    let (most, reason) = match gaps {
+        Gaps::Allowed => (2 * n_tokens, "ids are rows, and at most every second may be without a token"),
+        Gaps::Refused => (n_tokens, "ids are rows and must be 0, 1, 2, … without a gap"),
+    };
+    let highest = in_order.iter().max_by_key(|(_, id)| *id);
+    if let Some((spelling, id)) = highest.filter(|(_, id)| *id >= most as u64) {
+        return Err(format!("gives token {spelling:?} the id {id}, but has only {n_tokens} tokens; {reason}"));
+    }
+    let mut by_id: Vec<Option<Cow<'a, str>>> = vec![None; highest.map_or(0, |(_, id)| *id as usize + 1)];
     for (spelling, id) in in_order {
-        match usize::try_from(id).ok().and_then(|place| by_id.get_mut(place)) {
-            Some(place @ None) => *place = Some(spelling),
-            Some(Some(other)) => return Err(format!("gives the id {id} to two tokens, {other:?} and {spelling:?}")),
-            None => {
-                let reason = "ids are rows and must be 0, 1, 2, … without a gap";
-                return Err(format!("gives token {spelling:?} the id {id}, but has only {n_tokens} tokens; {reason}"));
-            }
+        match &mut by_id[id as usize] {
+            place @ None => *place = Some(spelling),
+            Some(other) => return Err(format!("gives the id {id} to two tokens, {other:?} and {spelling:?}")),
         }
     }
-    // As many places as tokens, and no place taken twice: each is filled.
-    Ok(Spellings { by_id: by_id.into_iter().flatten().collect(), ids })
+    Ok(Spellings { by_id, ids })
 }
 
 fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern, normalizer: Normalizer) -> Result<Bpe, String> {
@@ -370,7 +448,7 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern, normalizer: N
             return Err(format!("has a model with {name}, which is not done here"));
         }
     }
-    let spellings = by_id(model.vocab, &added)?;
+    let spellings = by_id(model.vocab, &added, Gaps::Allowed)?;
     let added_tokens = added.into_iter().map(|token| AddedToken {
         id: token.id as u32,
         single_word: token.single_word,
@@ -381,6 +459,10 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern, normalizer: N
         content: token.content.into_owned(),
     });
     let added = AddedTokens::new(added_tokens.collect(), normalizer)?;
+    // A message about another type would quote all of it.
+    if !model.merges.get().starts_with('[') {
+        return Err("cannot use its merges: expected a list".into());
+    }
     let mut json = serde_json::Deserializer::from_str(model.merges.get());
     let merges = Merges { spellings: &spellings }.deserialize(&mut json).map_err(|error| in_part("merges", error))?;
     let mut bpe = build_bpe(&spellings, merges, added, pattern)?;
@@ -392,15 +474,21 @@ fn read_bpe(model: &RawValue, added: Vec<Added>, pattern: Pattern, normalizer: N
 
 /// A BPE of GPT-2's `vocab.json` and the lines of its `merges.txt`.
 pub(in crate::tokens) fn read_gpt2(vocab: &[u8], merges: &[(&str, &str)]) -> Result<Bpe, String> {
-    let vocab: Vocab = serde_json::from_slice(vocab).map_err(|error| format!("is no vocab.json: {error}"))?;
-    let spellings = by_id(vocab, &[])?;
+    read_gpt2_parts(vocab, merges).map_err(shortened)
+}
+
+fn read_gpt2_parts(vocab: &[u8], merges: &[(&str, &str)]) -> Result<Bpe, String> {
+    let vocab: Vocab<MAX_TOKENS> =
+        serde_json::from_slice(vocab).map_err(|error| format!("is no vocab.json: {error}"))?;
+    let spellings = by_id(vocab, &[], Gaps::Allowed)?;
     let mut known = Vec::with_capacity(merges.len());
     for (rank, (left, right)) in merges.iter().enumerate() {
         known.push(spellings.merge(rank, left, right, &mut String::new())?);
     }
     let mut is_made = vec![false; spellings.by_id.len()];
     known.iter().for_each(|merge| is_made[merge.merged as usize] = true);
-    let special = spellings.by_id.iter().enumerate().filter(|&(id, spelling)| {
+    let spelled = spellings.by_id.iter().enumerate().filter_map(|(id, spelling)| Some((id, spelling.as_ref()?)));
+    let special = spelled.filter(|&(id, spelling)| {
         !is_made[id] && byte_alphabet::bytes_of(spelling).is_none_or(|bytes| bytes.len() != 1)
     });
     let special = special.map(|(id, content)| AddedToken {
@@ -419,6 +507,10 @@ pub(in crate::tokens) fn read_gpt2(vocab: &[u8], merges: &[(&str, &str)]) -> Res
 fn build_bpe(spellings: &Spellings, merges: Vec<Merge>, added: AddedTokens, pattern: Pattern) -> Result<Bpe, String> {
     let mut tokens = TokenTable::default();
     for (id, spelling) in spellings.by_id.iter().enumerate() {
+        let Some(spelling) = spelling else {
+            tokens.push_unused();
+            continue;
+        };
         if added.get(TokenId(id as u32)).is_some() {
             tokens.push_hidden(spelling.as_bytes());
         } else {
@@ -476,6 +568,9 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
         let mut joined = String::new();
         while let Some(parts) = seq.next_element::<MergeParts>()? {
             let rank = merges.len();
+            if rank == MAX_TOKENS {
+                return Err(A::Error::custom(format!("more than {MAX_TOKENS} merges")));
+            }
             let (left, right) = match &parts {
                 MergeParts::Pair(left, right) => (&**left, &**right),
                 MergeParts::Line(line) => match line.split_once(' ') {
@@ -531,9 +626,9 @@ fn read_words(model: &RawValue, added: &[Added], split: WordSplit) -> Result<Wor
     if let Some(token) = added.iter().find(|token| token.content != model.unk_token) {
         return Err(format!("has the added token {:?}, which is not done with whole words", token.content));
     }
-    let spellings = by_id(model.vocab, added)?;
+    let spellings = by_id(model.vocab, added, Gaps::Refused)?;
     let mut words = TokenTable::default();
-    for spelling in &spellings.by_id {
+    for spelling in spellings.by_id.iter().flatten() {
         words.push(spelling.as_bytes());
     }
     let unknown = words.find(model.unk_token.as_bytes()).map(TokenId);

@@ -23,16 +23,23 @@ pub(in crate::tokens) fn write(tokenizer: &Tokenizer) -> String {
     let (pre_tokenizer, decoder) = match &tokenizer.model {
         // The decoder's flags have no bearing; these are what `decoders.ByteLevel()` writes.
         Model::Bpe(bpe) => {
-            let pre_tokenizer = match &bpe.pattern {
-                Pattern::Gpt2 => byte_level(false, true),
-                pattern => match pattern.source() {
-                    None => byte_level(false, false),
-                    Some(source) => format!(
-                        r#"{{"type": "Sequence", "pretokenizers": [{{"type": "Split", "pattern": {{"Regex": {}}}, "behavior": "Isolated", "invert": false}}, {}]}}"#,
-                        quoted(source),
+            let split = |pattern: &Pattern| {
+                let source = quoted(pattern.source().unwrap_or_default());
+                format!(
+                    r#"{{"type": "Split", "pattern": {{"Regex": {source}}}, "behavior": "Isolated", "invert": false}}"#
+                )
+            };
+            let pre_tokenizer = match bpe.pattern.steps() {
+                [] => byte_level(false, false),
+                [Pattern::Gpt2] => byte_level(false, true),
+                steps => {
+                    let splits: Vec<String> = steps.iter().map(split).collect();
+                    format!(
+                        r#"{{"type": "Sequence", "pretokenizers": [{}, {}]}}"#,
+                        splits.join(", "),
                         byte_level(false, false)
-                    ),
-                },
+                    )
+                }
             };
             (pre_tokenizer, byte_level(true, true))
         }
@@ -41,7 +48,8 @@ pub(in crate::tokens) fn write(tokenizer: &Tokenizer) -> String {
             WordSplit::WhiteSpace => (r#"{"type": "WhitespaceSplit"}"#.into(), "null".into()),
         },
     };
-    put(&mut out, &format!("  \"pre_tokenizer\": {pre_tokenizer},\n  \"post_processor\": null,\n"));
+    let post_processor = tokenizer.frame.source.as_deref().unwrap_or("null");
+    put(&mut out, &format!("  \"pre_tokenizer\": {pre_tokenizer},\n  \"post_processor\": {post_processor},\n"));
     put(&mut out, &format!("  \"decoder\": {decoder},\n  \"model\": {{\n"));
     let spelling = |id: usize| match &tokenizer.model {
         Model::Bpe(bpe) => match bpe.added.get(TokenId(id as u32)) {
@@ -51,7 +59,8 @@ pub(in crate::tokens) fn write(tokenizer: &Tokenizer) -> String {
         Model::Words(_) => quoted(&tokenizer.spelling(TokenId(id as u32))),
     };
     let spellings: Vec<String> = (0..tokenizer.n_tokens()).map(spelling).collect();
-    let vocab: Vec<String> = spellings.iter().enumerate().map(|(id, spelling)| format!("{spelling}: {id}")).collect();
+    let used = spellings.iter().enumerate().filter(|&(id, _)| !tokenizer.is_unused(TokenId(id as u32)));
+    let vocab: Vec<String> = used.map(|(id, spelling)| format!("{spelling}: {id}")).collect();
     let vocab = vocab.iter().map(String::as_str);
     match &tokenizer.model {
         Model::Bpe(bpe) => {

@@ -10,12 +10,16 @@ use wordgrove::tokens::{BpeConfig, Pattern, SpecialTokens, StreamDecoder, learn_
 fuzz_target!(|data: &[u8]| {
     let Some((&settings, text)) = data.split_first() else { return };
     let mut config = BpeConfig::default();
-    config.vocab_size = 256 + usize::from(settings >> 2) * 4;
+    config.vocab_size = 256 + usize::from(settings >> 3) * 8;
     config.min_frequency = 0;
-    config.pattern = match settings & 3 {
+    let custom = |source| Pattern::custom(source).expect("a pattern that can be used");
+    config.pattern = match settings & 7 {
         0 => Pattern::Gpt2,
         1 => Pattern::Cl100k,
         2 => Pattern::O200k,
+        3 => Pattern::Cl100kTiktoken,
+        4 => custom(r"\p{N}| ?\p{L}++[\r\n]*+|\s++$|\s+(?!\S)|\s"),
+        5 => Pattern::Sequence([custom(r"\p{N}{1,3}"), custom("[一-龥]+"), Pattern::Gpt2].into()),
         _ => Pattern::Whole,
     };
     let Ok(tokenizer) = learn_bpe(&Corpus::from_text(text), &config, &Silent) else { return };
