@@ -60,6 +60,10 @@ pub enum Error {
     /// Training produced numbers that are not finite.
     #[error("{0}")]
     Diverged(String),
+    /// The tensor library refused: shapes that do not fit, or numbers of another type or device.
+    #[cfg(feature = "transformer")]
+    #[error("{0}")]
+    Tensor(Box<candle_core::Error>),
     /// The work was stopped on request.
     #[error("interrupted{0}")]
     Interrupted(String),
@@ -80,5 +84,12 @@ impl Error {
     /// An [`Error::Config`] about one setting.
     pub fn config(field: &'static str, reason: impl Into<String>) -> Error {
         Error::Config { field, reason: reason.into() }
+    }
+}
+
+#[cfg(feature = "transformer")]
+impl From<candle_core::Error> for Error {
+    fn from(source: candle_core::Error) -> Error {
+        Error::Tensor(Box::new(source))
     }
 }

@@ -12,10 +12,12 @@ pub mod query;
 pub mod text;
 pub mod tokens;
 pub mod training;
+#[cfg(feature = "transformer")]
+pub mod transformer;
 pub mod vectors;
 
 pub use error::{Error, Result};
 pub use huffman::{HuffmanTree, TreePath};
-pub use progress::{EpochReport, Event, Measure, Progress, Silent, TrainingStatus};
+pub use progress::{EpochReport, Event, FitReport, FitStatus, Measure, Progress, Silent, TrainingStatus};
 pub use tokens::{IdStream, IdStreamBuilder, TokenId, Tokenizer};
 pub use training::{Architecture, CbowGradient, Loss, TrainConfig, Trained, train};

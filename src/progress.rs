@@ -38,6 +38,10 @@ pub enum Event<'a> {
     Training(&'a TrainingStatus),
     /// An epoch is complete.
     Epoch(&'a EpochReport),
+    /// Training of a transformer has come this far.
+    Fitting(&'a FitStatus),
+    /// A transformer was measured on what was held out.
+    Validated(&'a FitReport),
     /// Something that the user should know although the work goes on.
     Warning(&'a str),
 }
@@ -103,5 +107,49 @@ pub struct EpochReport {
     /// Tokens read per second of wall-clock time.
     pub tokens_per_second: f64,
     /// Wall-clock seconds of the epoch's training, without the held-out evaluation.
+    pub seconds: f64,
+}
+
+/// A moment of a transformer's training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FitStatus {
+    /// Steps that are done.
+    pub step: u64,
+    /// How many there will be.
+    pub steps: u64,
+    /// Passes over the data that are done, with fractions.
+    pub epoch: f64,
+    /// Tokens read per second of wall-clock time, measurements left out.
+    pub tokens_per_second: f64,
+    /// The learning rate of the last step.
+    pub learning_rate: f64,
+    /// Mean loss since the last measurement, in nats per token that was asked for.
+    pub train_loss: Option<f64>,
+    /// The loss on what was held out, when it was last measured.
+    pub validation_loss: Option<f64>,
+    /// Wall-clock seconds of this run's steps, measurements left out.
+    pub seconds: f64,
+    /// Estimated seconds to the end.
+    pub eta_seconds: f64,
+}
+
+/// What a transformer's training has brought so far.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct FitReport {
+    /// Steps that are done.
+    pub step: u64,
+    /// Passes over the data that are done, with fractions.
+    pub epoch: f64,
+    /// Mean of −ln P(token) over the tokens asked for since the report before, each taken before its own step.
+    pub train_loss: f64,
+    /// The same over what was held out, with nothing dropped; `None` when nothing was.
+    pub validation_loss: Option<f64>,
+    /// e to the power of `validation_loss`: among how many equally probable tokens the choice would be as hard.
+    pub perplexity: Option<f64>,
+    /// The learning rate of the last step.
+    pub learning_rate: f64,
+    /// Tokens read per second of wall-clock time, measurements left out.
+    pub tokens_per_second: f64,
+    /// Wall-clock seconds of this run's steps, measurements left out.
     pub seconds: f64,
 }

@@ -9,7 +9,13 @@ use super::output::{grouped, size};
 /// fit in `limit` bytes or, without it, in what the machine has free.
 pub fn check(limit: Option<u64>, n_tokens: usize, dim: usize) -> Outcome {
     let row = dim.next_multiple_of(16) as u64 * 4;
-    let needed = row * 2 * n_tokens as u64;
+    let what = format!("{} vectors of {dim} numbers", grouped(n_tokens as u64));
+    check_bytes(limit, row * 2 * n_tokens as u64, &what, "a smaller --dim or vocabulary")
+}
+
+/// Refuses `what` when the bytes it needs do not fit in `limit` or, without it, in what the machine has free; `advice` says
+/// what to try.
+pub fn check_bytes(limit: Option<u64>, needed: u64, what: &str, advice: &str) -> Outcome {
     let Some((limit, whose)) = limit.map(|limit| (limit, "--memory-limit")).or(available_bytes().map(|n| (n, "free")))
     else {
         return Ok(());
@@ -17,12 +23,7 @@ pub fn check(limit: Option<u64>, n_tokens: usize, dim: usize) -> Outcome {
     if needed <= limit {
         return Ok(());
     }
-    Err(Failure::Usage(format!(
-        "{} vectors of {dim} numbers need about {}, {whose} is {}; try a smaller --dim or vocabulary",
-        grouped(n_tokens as u64),
-        size(needed),
-        size(limit)
-    )))
+    Err(Failure::Usage(format!("{what} need about {}, {whose} is {}; try {advice}", size(needed), size(limit))))
 }
 
 /// Memory that can be had without swapping, where the system tells: the least of what the machine has free, what the

@@ -8,6 +8,7 @@ mod convert;
 mod demo;
 mod evaluate;
 mod explain;
+mod export;
 mod failure;
 mod info;
 mod inputs;
@@ -23,6 +24,8 @@ mod spelling;
 mod terminal;
 mod tokenizer;
 mod train;
+#[cfg(feature = "transformer")]
+mod transformer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -51,6 +54,9 @@ enum Verb {
     Train(Box<train::Arguments>),
     /// Learn, use and look into a tokenizer
     Tokenizer(tokenizer::Arguments),
+    /// Train a small transformer, which can start from the vectors; let it write, translate, embed
+    #[cfg(feature = "transformer")]
+    Transformer(transformer::Arguments),
     /// The words nearest to a word
     #[command(visible_alias = "neighbors", alias = "nn")]
     Nearest(nearest::Arguments),
@@ -65,6 +71,8 @@ enum Verb {
     Evaluate(evaluate::Arguments),
     /// Turn a model or a file of vectors into another format
     Convert(convert::Arguments),
+    /// Turn a model into what other people's programs load: a static embedding, a transformer to train
+    Export(export::Arguments),
     /// What a model, or a file of vectors, is
     Info(info::Arguments),
     /// A word's pieces, its path in the tree with the probability at each node, its most probable contexts
@@ -95,12 +103,15 @@ fn outcome(verb: Verb) -> Outcome {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Train(arguments) => train::run(&arguments),
         Verb::Tokenizer(arguments) => tokenizer::run(&arguments),
+        #[cfg(feature = "transformer")]
+        Verb::Transformer(arguments) => transformer::run(&arguments),
         Verb::Nearest(arguments) => nearest::run(&arguments),
         Verb::Analogy(arguments) => analogy::run(&arguments),
         Verb::Similarity(arguments) => similarity::run(&arguments),
         Verb::OddOneOut(arguments) => odd_one_out::run(&arguments),
         Verb::Evaluate(arguments) => evaluate::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
+        Verb::Export(arguments) => export::run(&arguments),
         Verb::Info(arguments) => info::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
     }

@@ -22,6 +22,15 @@ where
     }
 }
 
+/// Reads a number; what is none, or not finite, is refused with the range that is allowed, which `range` tells in words.
+#[cfg(feature = "transformer")]
+pub fn real(range: &'static str) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        number.ok_or_else(|| format!("expected a number {range}"))
+    }
+}
+
 /// `0.1%` or `0.001`.
 pub fn share(text: &str) -> Result<f64, String> {
     let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
@@ -72,5 +81,14 @@ mod tests {
             assert_eq!(window(wrong), Err("expected a whole number from 1 to 1000".to_string()), "{wrong}");
         }
         assert_eq!(whole(0..=u64::MAX)("-1"), Err("expected a whole number, 0 or more".to_string()));
+    }
+
+    #[cfg(feature = "transformer")]
+    #[test]
+    fn numbers_are_finite() {
+        assert_eq!(real("from 0 to 1")("0.5"), Ok(0.5));
+        for wrong in ["NaN", "inf", "1e999", "half", ""] {
+            assert_eq!(real("from 0 to 1")(wrong), Err("expected a number from 0 to 1".to_string()), "{wrong}");
+        }
     }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
+use serde::Serialize;
 use serde_json::{Value, json};
-use wordgrove::{EpochReport, Error, Event, Progress, TrainingStatus};
+use wordgrove::{EpochReport, Error, Event, FitReport, FitStatus, Progress, TrainingStatus};
 
 use super::output::{decimal, escaped};
 
@@ -80,6 +81,15 @@ impl Terminal {
         }
     }
 
+    /// Writes a report to the log, under the name of its event.
+    fn log_with_event(&self, event: &str, report: &impl Serialize) {
+        let mut line = json!({ "event": event });
+        if let (Value::Object(line), Ok(Value::Object(report))) = (&mut line, serde_json::to_value(report)) {
+            line.extend(report);
+        }
+        self.log(&line);
+    }
+
     /// Clears the line, and tells whether the log is whole.
     ///
     /// # Errors
@@ -147,11 +157,20 @@ impl Progress for Terminal {
             }
             Event::Epoch(report) => {
                 self.say(&epoch_line(report));
-                let mut line = json!({"event": "epoch"});
-                if let (Value::Object(line), Ok(Value::Object(report))) = (&mut line, serde_json::to_value(report)) {
-                    line.extend(report);
-                }
-                self.log(&line);
+                self.log_with_event("epoch", report);
+            }
+            Event::Fitting(status) => {
+                self.draw(&fit_line(status));
+                self.log(&json!({
+                    "event": "progress", "step": status.step, "steps": status.steps, "epoch": status.epoch,
+                    "tokens_per_second": status.tokens_per_second.round(), "learning_rate": status.learning_rate,
+                    "train_loss": status.train_loss, "validation_loss": status.validation_loss,
+                    "seconds": status.seconds, "eta_seconds": status.eta_seconds.round(),
+                }));
+            }
+            Event::Validated(report) => {
+                self.say(&validated_line(report));
+                self.log_with_event("validated", report);
             }
             Event::Warning(text) => {
                 self.put(&format!("warning: {text}"));
@@ -193,4 +212,28 @@ fn epoch_line(report: &EpochReport) -> String {
         report.train_bits,
         report.tokens_per_second / 1e6
     )
+}
+
+fn fit_line(status: &FitStatus) -> String {
+    let nats = |nats: Option<f64>| nats.map_or("–".to_string(), |nats| format!("{nats:.3}"));
+    let eta = status.eta_seconds.round() as u64;
+    format!(
+        "step {}/{}  {:.0} tokens/s  rate {:.2e}  loss {} (held-out {})  ETA {}:{:02}",
+        status.step,
+        status.steps,
+        status.tokens_per_second,
+        status.learning_rate,
+        nats(status.train_loss),
+        nats(status.validation_loss),
+        eta / 60,
+        eta % 60
+    )
+}
+
+fn validated_line(report: &FitReport) -> String {
+    let held_out = match (report.validation_loss, report.perplexity) {
+        (Some(loss), Some(perplexity)) => format!(", held-out {loss:.4} (perplexity {perplexity:.1})"),
+        _ => String::new(),
+    };
+    format!("step {}: loss {:.4}{held_out}  ({:.0} tokens/s)", report.step, report.train_loss, report.tokens_per_second)
 }

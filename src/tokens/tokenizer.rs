@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::files::FileBytes;
 use crate::text::Normalizer;
-use crate::tokens::added::{SpecialTokens, Stretch};
+use crate::tokens::added::{AddedToken, AddedTokens, SpecialTokens, Stretch};
 use crate::tokens::bpe::Bpe;
 use crate::tokens::frame::Frame;
 use crate::tokens::names::{self, Names};
@@ -415,6 +415,60 @@ impl Tokenizer {
         }
     }
 
+    /// This tokenizer with more tokens that stand for no text, behind all others, and the ids of `names`.
+    ///
+    /// A name that is a special token already keeps its id. One that is the spelling of an ordinary token is put in
+    /// angle brackets until it is none. No text is ever encoded to them, except with [`SpecialTokens::Found`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there are too many added tokens.
+    ///
+    /// # Example
+    /// ```
+    /// # use wordgrove::Tokenizer;
+    /// let words = Tokenizer::from_words(vec![b"a".to_vec(), b"<end>".to_vec()])?;
+    /// let (marked, ids) = words.with_special_tokens(&["<start>", "<end>"])?;
+    /// assert_eq!(ids.iter().map(|&id| marked.spelling(id)).collect::<Vec<_>>(), ["<start>", "<<end>>"]);
+    /// assert_eq!(marked.encode(b"a <end>"), words.encode(b"a <end>"));
+    /// # Ok::<(), wordgrove::Error>(())
+    /// ```
+    pub fn with_special_tokens(&self, names: &[&str]) -> Result<(Tokenizer, Vec<TokenId>)> {
+        let mut tokens = self.tokens().clone();
+        let mut added: Vec<AddedToken> = match &self.model {
+            Model::Bpe(bpe) => bpe.added.iter().cloned().collect(),
+            Model::Words(_) => Vec::new(),
+        };
+        let mut ids = Vec::with_capacity(names.len());
+        for &name in names {
+            if let Some(token) = added.iter().find(|token| token.special && token.content == name) {
+                ids.push(TokenId(token.id));
+                continue;
+            }
+            let mut content = name.to_string();
+            while tokens.find(content.as_bytes()).is_some() || added.iter().any(|token| token.content == content) {
+                content = format!("<{content}>");
+            }
+            let id = tokens.len() as u32;
+            // Hidden from those who look for text.
+            tokens.push_hidden(content.as_bytes());
+            let (single_word, lstrip, rstrip, normalized) = (false, false, false, false);
+            added.push(AddedToken { id, content, single_word, lstrip, rstrip, normalized, special: true });
+            ids.push(TokenId(id));
+        }
+        let marked = match &self.model {
+            Model::Bpe(bpe) => {
+                let added = AddedTokens::new(added, self.normalizer).map_err(|reason| Error::config("id", reason))?;
+                let mut bpe = (**bpe).clone();
+                (bpe.tokens, bpe.added) = (tokens, added);
+                Tokenizer::from_bpe(bpe, self.normalizer)
+            }
+            Model::Words(words) => {
+                Tokenizer::from_word_model(Words { words: tokens, ..words.clone() }, self.normalizer)
+            }
+        };
+        Ok((marked, ids))
+    }
+
     /// The bytes of all tokens, by id.
     pub(super) fn tokens(&self) -> &TokenTable {
         match &self.model {
@@ -467,6 +521,22 @@ mod tests {
             let tokenizer = small_bpe();
             prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text)).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn special_tokens_stand_behind_all_others_and_are_kept_in_files() {
+        let tokenizer = small_bpe();
+        let (marked, ids) = tokenizer.with_special_tokens(&["<pad>", "<end>"]).unwrap();
+        let n = tokenizer.n_tokens() as u32;
+        assert_eq!(ids, [TokenId(n), TokenId(n + 1)]);
+        assert!(ids.iter().all(|&id| marked.is_special(id)));
+        let text = b"the <pad> king <end>";
+        assert_eq!(marked.encode(text), tokenizer.encode(text), "marks in a text are text");
+        assert!(marked.encode_with(text, SpecialTokens::Found).contains(&ids[0]));
+        let read = Tokenizer::from_json(marked.to_json().as_bytes(), Path::new("t.json")).unwrap();
+        assert_eq!((read.n_tokens(), read.encode(text)), (marked.n_tokens(), marked.encode(text)));
+        let (again, same) = read.with_special_tokens(&["<end>", "<mask>"]).unwrap();
+        assert_eq!((same, again.n_tokens()), (vec![ids[1], TokenId(n + 2)], n as usize + 3));
     }
 
     #[test]

@@ -13,10 +13,11 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
@@ -43,9 +44,9 @@ impl NewFolder {
         Ok(NewFolder { target, beside, _lock: lock })
     }
 
-    /// Where to write.
-    pub fn path(&self) -> &Path {
-        self.beside.path()
+    /// Writes a file of the folder and flushes it to the disk; returns the SHA-256 of its bytes.
+    pub fn write(&self, name: &str, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> Result<String> {
+        write_flushed(&self.beside.path().join(name), contents).map_err(Error::io(self.target.join(name)))
     }
 
     /// Puts the folder, whose files the caller has flushed, in the place of the old one. `may_replace` is asked about
@@ -75,6 +76,41 @@ impl NewFolder {
         }
         Ok(())
     }
+}
+
+/// The SHA-256 of these bytes, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn write_flushed(path: &Path, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<String> {
+    let mut out = BufWriter::with_capacity(1 << 18, Hashed { file: File::create_new(path)?, hash: Sha256::new() });
+    contents(&mut out)?;
+    let Hashed { file, hash } = out.into_inner().map_err(|error| error.into_error())?;
+    file.sync_all()?;
+    Ok(hex(&hash.finalize()))
+}
+
+/// A file that keeps the checksum of what went through.
+struct Hashed {
+    file: File,
+    hash: Sha256,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Waits until no other run is putting a folder in place beside `path`, and keeps others waiting while the result lives.
@@ -265,7 +301,7 @@ mod tests {
 
     fn write_new(path: &Path, text: &str) -> NewFolder {
         let new = NewFolder::beside(path).unwrap();
-        fs::write(new.path().join("a"), text).unwrap();
+        new.write("a", &|out| out.write_all(text.as_bytes())).unwrap();
         new
     }
 
@@ -334,12 +370,12 @@ mod tests {
             fs::create_dir(folder).unwrap();
         }
         let long_ago = std::time::SystemTime::now() - 2 * LEFT_BEHIND;
-        for folder in [&dead, &other, &alive.path().to_path_buf()] {
+        for folder in [&dead, &other, &alive.beside.path().to_path_buf()] {
             File::open(folder).unwrap().set_modified(long_ago).unwrap();
         }
         check(&path, 0).unwrap();
         assert!(!dead.exists());
-        assert!(young.exists() && other.exists() && alive.path().exists());
+        assert!(young.exists() && other.exists() && alive.beside.path().exists());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! [`open`] takes a model folder or a file of vectors and gives [`Embeddings`], which is what questions are asked of.
 //! A [`Model`] is such a folder with all that training left in it.
 
-mod destination;
+pub(crate) mod destination;
 mod embeddings;
 mod model;
 mod names;

@@ -19,13 +19,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::files::FileBytes;
@@ -177,7 +176,7 @@ impl Model {
                 ));
             }
             let path = self.path.join(name);
-            if hex(&Sha256::digest(&*FileBytes::open(&path)?)) != *wanted {
+            if destination::sha256(&FileBytes::open(&path)?) != *wanted {
                 return Err(Error::format(path, "is not as it was written: its checksum differs from config.json's"));
             }
         }
@@ -268,9 +267,7 @@ fn write_folder(path: &Path, tokenizer: &Tokenizer, tensors: &Tensors<'_>, confi
     assert_eq!(tensors.embeddings.n_rows, tokenizer.n_tokens());
     look(path)?;
     let folder = NewFolder::beside(path)?;
-    let write = |name: &str, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>| -> Result<String> {
-        write_flushed(&folder.path().join(name), contents).map_err(Error::io(path.join(name)))
-    };
+    let write = |name: &str, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>| folder.write(name, contents);
     let json = |value: &Value| serde_json::to_vec_pretty(value).map_err(io::Error::from);
     let checksums = BTreeMap::from([
         (TENSORS, write(TENSORS, &|out| write_tensors(out, tensors))?),
@@ -364,35 +361,4 @@ fn modules() -> Value {
         { "idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding" },
         { "idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize" },
     ])
-}
-
-/// Writes a file and flushes it to the disk; returns the SHA-256 of its bytes.
-fn write_flushed(path: &Path, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<String> {
-    let mut out = BufWriter::with_capacity(1 << 18, Hashed { file: File::create_new(path)?, hash: Sha256::new() });
-    contents(&mut out)?;
-    let Hashed { file, hash } = out.into_inner().map_err(|error| error.into_error())?;
-    file.sync_all()?;
-    Ok(hex(&hash.finalize()))
-}
-
-/// A file that keeps the checksum of what went through.
-struct Hashed {
-    file: File,
-    hash: Sha256,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        self.hash.update(&bytes[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,9 +6,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod export;
 mod faults;
 mod files;
 mod queries;
 mod tokenizer;
 mod training;
+#[cfg(feature = "transformer")]
+mod transformer;
 mod usage;

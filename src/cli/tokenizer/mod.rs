@@ -101,7 +101,7 @@ fn pattern(name: &str) -> Result<Pattern, String> {
 
 /// Does the work for what was given: the lines of a file, of standard input when it is `-` or nothing was given, or the
 /// given words themselves when no file has that name.
-fn each_line(given: &[String], work: &mut dyn FnMut(&[u8]) -> Outcome) -> Outcome {
+pub fn each_line(given: &[String], work: &mut dyn FnMut(&[u8]) -> Outcome) -> Outcome {
     let path = match given {
         [] => Path::new("-"),
         [one] => Path::new(one),

@@ -1,0 +1,87 @@
+//! Tokens that stand for no text: where a text begins, where it ends, what is hidden, what only fills up.
+//!
+//! In: a tokenizer and the shape of a transformer. Out: the tokenizer with the marks that the shape needs, behind all
+//! other tokens, so that ids stay what they are.
+
+use crate::error::Result;
+use crate::tokens::{TokenId, Tokenizer};
+use crate::transformer::config::{Shape, TransformerConfig};
+
+const PAD: &str = "<pad>";
+const START: &str = "<start>";
+const END: &str = "<end>";
+const MASK: &str = "<mask>";
+
+/// Adds the marks that `config`'s shape needs to the tokenizer, and their ids and the number of tokens to `config`.
+///
+/// A decoder has one token between lines, `start_id`: a byte-level BPE's own token for the line feed, so that what it
+/// writes is text, or `<end>` beside whole words. An encoder-decoder has `<pad>`, `<start>` and `<end>`, an encoder
+/// `<pad>` and `<mask>`. Marks that the tokenizer has already keep their ids.
+///
+/// # Errors
+/// As [`Tokenizer::with_special_tokens`].
+pub fn add_marks(tokenizer: &Tokenizer, config: &mut TransformerConfig) -> Result<Tokenizer> {
+    let line_feed = match tokenizer.encode(b"\n")[..] {
+        [id] if !tokenizer.is_words() => Some(id),
+        _ => None,
+    };
+    let names: &[&str] = match config.shape {
+        Shape::Decoder if line_feed.is_some() => &[],
+        Shape::Decoder => &[END],
+        Shape::EncoderDecoder => &[PAD, START, END],
+        Shape::Encoder => &[PAD, MASK],
+    };
+    let (marked, ids) = tokenizer.with_special_tokens(names)?;
+    let id = |name: &str| names.iter().position(|&known| known == name).map(|at| ids[at].0);
+    config.n_tokens = marked.n_tokens();
+    config.pad_id = id(PAD);
+    config.mask_id = id(MASK);
+    (config.start_id, config.end_id) = match config.shape {
+        Shape::Decoder => (line_feed.map(|id| id.0).or(id(END)), None),
+        _ => (id(START), id(END)),
+    };
+    Ok(marked)
+}
+
+/// The token that a decoder has between lines.
+pub fn line_end(config: &TransformerConfig) -> Option<TokenId> {
+    config.start_id.filter(|_| config.shape == Shape::Decoder).map(TokenId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use crate::text::Corpus;
+    use crate::tokens::{BpeConfig, learn_bpe};
+
+    fn marked(tokenizer: &Tokenizer, shape: Shape) -> (Tokenizer, TransformerConfig) {
+        let mut config = TransformerConfig::new(shape, tokenizer.n_tokens());
+        let marked = add_marks(tokenizer, &mut config).unwrap();
+        assert!(config.check().is_ok());
+        assert_eq!(config.n_tokens, marked.n_tokens());
+        (marked, config)
+    }
+
+    #[test]
+    fn each_shape_gets_its_marks_behind_all_other_tokens() {
+        let config = BpeConfig { vocab_size: 256, ..BpeConfig::default() };
+        let bpe = learn_bpe(&Corpus::from_text("a"), &config, &Silent).unwrap();
+        let words = Tokenizer::from_words(vec![b"a".to_vec(), b"b".to_vec()]).unwrap();
+
+        let (same, decoder) = marked(&bpe, Shape::Decoder);
+        assert_eq!((same.n_tokens(), line_end(&decoder)), (256, Some(bpe.encode(b"\n")[0])));
+        let (more, decoder) = marked(&words, Shape::Decoder);
+        assert_eq!((more.n_tokens(), line_end(&decoder), decoder.end_id), (3, Some(TokenId(2)), None));
+        let (more, pairs) = marked(&bpe, Shape::EncoderDecoder);
+        assert_eq!(
+            (pairs.pad_id, pairs.start_id, pairs.end_id, pairs.mask_id),
+            (Some(256), Some(257), Some(258), None)
+        );
+        assert_eq!((more.spelling(TokenId(257)), line_end(&pairs)), ("<start>".to_string(), None));
+        let (again, _) = marked(&more, Shape::EncoderDecoder);
+        assert_eq!(again.n_tokens(), 259, "what is marked already stays as it is");
+        let (_, encoder) = marked(&words, Shape::Encoder);
+        assert_eq!((encoder.pad_id, encoder.mask_id), (Some(2), Some(3)));
+    }
+}
