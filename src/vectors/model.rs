@@ -25,10 +25,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::files::FileBytes;
+use crate::files::{FileBytes, Hashed, checksum};
 use crate::math::Matrix;
 use crate::progress::EpochReport;
 use crate::tokens::Tokenizer;
@@ -177,7 +176,7 @@ impl Model {
                 ));
             }
             let path = self.path.join(name);
-            if hex(&Sha256::digest(&*FileBytes::open(&path)?)) != *wanted {
+            if checksum(&FileBytes::open(&path)?) != *wanted {
                 return Err(Error::format(path, "is not as it was written: its checksum differs from config.json's"));
             }
         }
@@ -368,31 +367,9 @@ fn modules() -> Value {
 
 /// Writes a file and flushes it to the disk; returns the SHA-256 of its bytes.
 fn write_flushed(path: &Path, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<String> {
-    let mut out = BufWriter::with_capacity(1 << 18, Hashed { file: File::create_new(path)?, hash: Sha256::new() });
+    let mut out = BufWriter::with_capacity(1 << 18, Hashed::new(File::create_new(path)?));
     contents(&mut out)?;
-    let Hashed { file, hash } = out.into_inner().map_err(|error| error.into_error())?;
+    let (file, checksum) = out.into_inner().map_err(|error| error.into_error())?.finish();
     file.sync_all()?;
-    Ok(hex(&hash.finalize()))
-}
-
-/// A file that keeps the checksum of what went through.
-struct Hashed {
-    file: File,
-    hash: Sha256,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        self.hash.update(&bytes[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(checksum)
 }
