@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -73,9 +74,13 @@ impl FileBytes {
     /// Says that the bytes in `range` will not be read again soon, so that a mapped file that is read once from end to
     /// end does not count, page by page, as memory in use. They can still be read, and are the same.
     pub fn release(&self, range: Range<usize>) {
+        /// Touching a page maps its neighbours too, at most as many as a large page has; they are let go with it.
+        #[cfg(target_os = "linux")]
+        const NEIGHBOURS: usize = 1 << 21;
         assert!(range.start <= range.end && range.end <= self.len(), "{range:?} of {} bytes", self.len());
         #[cfg(target_os = "linux")]
         if let Storage::Mapped(map) = &*self.0 {
+            let range = range.start.saturating_sub(NEIGHBOURS)..self.len().min(range.end + NEIGHBOURS);
             // SAFETY: the map is shared and read-only, so dropping its pages loses nothing: the next read fetches the
             // same bytes from the file again. The range lies inside the map, as asserted.
             let released = unsafe {
@@ -115,6 +120,45 @@ impl Deref for FileBytes {
             Storage::Narrow(numbers) => bytemuck::cast_slice(numbers),
             Storage::Wide(numbers) => bytemuck::cast_slice(numbers),
         }
+    }
+}
+
+/// Keeps the checksum of what goes through.
+pub(crate) struct Hashed<W> {
+    inner: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Hashed<W> {
+    /// Nothing has gone through yet.
+    pub(crate) fn new(inner: W) -> Hashed<W> {
+        Hashed { inner, hash: Sha256::new() }
+    }
+
+    /// What everything went to, and the SHA-256 of it, 64 hexadecimal digits.
+    pub(crate) fn finish(self) -> (W, String) {
+        (self.inner, hex(&self.hash.finalize()))
+    }
+}
+
+/// The SHA-256 of `bytes`, 64 hexadecimal digits.
+pub(crate) fn checksum(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

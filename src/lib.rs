@@ -20,4 +20,7 @@ pub use error::{Error, Result};
 pub use huffman::{HuffmanTree, TreePath};
 pub use progress::{EpochReport, Event, FitReport, FitStatus, Measure, Progress, Silent, TrainingStatus};
 pub use tokens::{IdStream, IdStreamBuilder, TokenId, Tokenizer};
-pub use training::{Architecture, CbowGradient, Loss, TrainConfig, Trained, train};
+pub use training::{
+    Architecture, CbowGradient, Checkpoint, CheckpointFolder, Checkpoints, Loss, TrainConfig, TrainState, Trained,
+    train, train_from,
+};

@@ -1,10 +1,12 @@
 //! Training through the public names: what is learned, and that what is printed is true.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use wordgrove::{
-    Architecture, CbowGradient, Error, Event, HuffmanTree, IdStream, IdStreamBuilder, Loss, Measure, Progress, Silent,
-    TokenId, TrainConfig, train,
+    Architecture, CbowGradient, CheckpointFolder, Checkpoints, Error, Event, HuffmanTree, IdStream, IdStreamBuilder,
+    Loss, Measure, Progress, Silent, TokenId, Tokenizer, TrainConfig, TrainState, Trained, train, train_from,
 };
 
 /// Sentences in which tokens come in groups of ten: those of a group keep company, and all groups share ten others.
@@ -191,4 +193,87 @@ fn tokens_that_never_occur_have_zero_vectors_and_tiny_texts_are_refused_or_train
     let none = IdStreamBuilder::new(5, Path::new(".")).finish().unwrap();
     let tree = HuffmanTree::from_counts(none.counts()).unwrap();
     assert!(matches!(train(&none, &tree, &config(Architecture::Cbow), &Silent), Err(Error::TooFew { .. })));
+}
+
+/// Asks to stop when it has been asked so often.
+struct StopAt(AtomicUsize);
+
+impl Progress for StopAt {
+    fn stop_requested(&self) -> bool {
+        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+}
+
+fn bits(trained: &Trained) -> (Vec<u32>, Vec<(u64, Option<u64>)>) {
+    let numbers = trained.input.as_slice().iter().chain(trained.output.as_slice()).map(|x| x.to_bits()).collect();
+    let losses = trained.epochs.iter().map(|e| (e.train_bits.to_bits(), e.held_out_bits.map(f64::to_bits))).collect();
+    (numbers, losses)
+}
+
+#[test]
+fn a_run_that_is_interrupted_at_any_moment_and_resumed_is_the_uninterrupted_one() {
+    // C1: every run is stopped after a number of questions that grows, and the next one goes on from its checkpoint.
+    let stream = grouped_stream(20_000);
+    let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
+    let words = (0..70).map(|i| format!("word{i}").into_bytes()).collect();
+    let tokenizer = Tokenizer::from_words(words).unwrap();
+    for (architecture, loss, workers) in [
+        (Architecture::SkipGram, Loss::HierarchicalSoftmax, 1),
+        (Architecture::Cbow, Loss::HierarchicalSoftmax, 2),
+        (Architecture::SkipGram, Loss::negative_sampling(), 2),
+    ] {
+        let config = TrainConfig { loss, workers, deterministic: workers > 1, epochs: 3, ..config(architecture) };
+        let whole = train(&stream, &tree, &config, &Silent).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let mut folder = CheckpointFolder::open(&home.path().join("run")).unwrap();
+        let mut n_interrupted = 0;
+        let resumed = loop {
+            let state = match folder.read(&Silent).unwrap() {
+                Some(checkpoint) => {
+                    assert_eq!((&checkpoint.config, &checkpoint.text), (&config, &stream.fingerprint()));
+                    checkpoint.state
+                }
+                None => TrainState::begin(&stream, &config).unwrap(),
+            };
+            // Seldom, so that only interrupts make checkpoints; every other time at each shard.
+            let every = Duration::from_nanos(if n_interrupted % 2 == 0 { u64::MAX } else { 1 });
+            let mut checkpoints = Checkpoints::new(&folder, every, &stream, &tokenizer, &config, "".into());
+            let stop = StopAt(AtomicUsize::new(2 + n_interrupted));
+            match train_from(state, &stream, &tree, &config, Some(&mut checkpoints), &stop) {
+                Ok(trained) => break trained,
+                Err(Error::Interrupted(_)) => n_interrupted += 1,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert!(n_interrupted >= 2, "{n_interrupted}");
+        assert!(bits(&resumed) == bits(&whole), "{architecture} {loss} {workers}, interrupted {n_interrupted} times");
+    }
+}
+
+#[test]
+fn deterministic_training_gives_the_same_bytes_for_any_number_of_threads_and_learns_as_well() {
+    let stream = grouped_stream(6_000);
+    let tree = HuffmanTree::from_counts(stream.counts()).unwrap();
+    for (architecture, loss) in [
+        (Architecture::SkipGram, Loss::HierarchicalSoftmax),
+        (Architecture::Cbow, Loss::HierarchicalSoftmax),
+        (Architecture::SkipGram, Loss::negative_sampling()),
+        (Architecture::Cbow, Loss::negative_sampling()),
+    ] {
+        let config = TrainConfig { loss, ..config(architecture) };
+        let plain = train(&stream, &tree, &config, &Silent).unwrap();
+        let with = |workers, seed| {
+            let config = TrainConfig { deterministic: true, workers, seed, ..config.clone() };
+            train(&stream, &tree, &config, &Silent).unwrap()
+        };
+        let one = with(1, 1);
+        for workers in [2, 3, 8] {
+            assert!(bits(&with(workers, 1)) == bits(&one), "{architecture} {loss}: {workers} workers");
+        }
+        assert!(bits(&with(1, 2)) != bits(&one));
+        let held_out = |trained: &Trained| trained.epochs[3].held_out_bits.unwrap();
+        // Among 70 tokens every row is a frequent one, and lanes that are averaged are behind for a while.
+        let ratio = held_out(&one) / held_out(&plain);
+        assert!((0.9..1.05).contains(&ratio), "{architecture} {loss}: {} {}", held_out(&one), held_out(&plain));
+    }
 }

@@ -19,6 +19,7 @@ mod number;
 mod odd_one_out;
 mod output;
 mod query;
+mod resume;
 mod similarity;
 mod spelling;
 mod terminal;
@@ -31,7 +32,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::Outcome;
 
@@ -81,7 +82,14 @@ enum Verb {
 
 /// Runs the program with these arguments, its own name first.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(spelling::with_two_dashes(arguments)) {
+    let parsed = Arguments::command().try_get_matches_from(spelling::with_two_dashes(arguments)).and_then(|matches| {
+        let mut arguments = Arguments::from_arg_matches(&matches)?;
+        if let Verb::Train(train) = &mut arguments.verb {
+            train.given = resume::Given::of(&matches);
+        }
+        Ok(arguments)
+    });
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // A reader that left is no reason to complain about a help text.

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Reads a whole number within `range`; whatever else was given, the message tells the range.
 pub fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
@@ -41,6 +42,14 @@ pub fn share(text: &str) -> Result<f64, String> {
         .map_err(|_| "expected a share like 0.1% or 0.001".to_string())
 }
 
+/// `10` or `0.5`, in minutes; at most a year.
+pub fn minutes(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..=525_600.0).contains(&number) => Ok(Duration::from_secs_f64(60.0 * number)),
+        _ => Err("expected minutes, 0 to 525600".to_string()),
+    }
+}
+
 /// `4G`, `500M` or a number of bytes.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let unit = match text.trim_end_matches(['b', 'B']).chars().last() {
@@ -71,6 +80,15 @@ mod tests {
             (4_000_000_000, 500_000_000, 77)
         );
         assert!(bytes("-4G").is_err() && bytes("G").is_err());
+    }
+
+    #[test]
+    fn minutes_may_be_parts_of_one() {
+        assert_eq!(minutes("0.5"), Ok(Duration::from_secs(30)));
+        assert_eq!(minutes("0"), Ok(Duration::ZERO));
+        assert!(
+            minutes("-1").is_err() && minutes("NaN").is_err() && minutes("1e9").is_err() && minutes("10m").is_err()
+        );
     }
 
     #[test]

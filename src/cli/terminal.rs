@@ -1,6 +1,6 @@
 //! Long work as people see it: one line on the terminal, JSON lines in a log, Ctrl-C.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,8 +52,20 @@ impl Terminal {
     /// # Errors
     /// [`Error::Io`] when the log cannot be written.
     pub fn new(is_quiet: bool, log: Option<&Path>) -> Result<Terminal, Error> {
+        Terminal::logging_to(File::options().write(true).create(true).truncate(true), is_quiet, log)
+    }
+
+    /// The same for work that goes on: what a log holds already stays in front.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the log cannot be written.
+    pub fn going_on(is_quiet: bool, log: Option<&Path>) -> Result<Terminal, Error> {
+        Terminal::logging_to(File::options().append(true).create(true), is_quiet, log)
+    }
+
+    fn logging_to(how: &OpenOptions, is_quiet: bool, log: Option<&Path>) -> Result<Terminal, Error> {
         LazyLock::force(&INTERRUPTED);
-        let open = |path: &Path| File::create(path).map(|file| (path.to_path_buf(), file)).map_err(Error::io(path));
+        let open = |path: &Path| how.open(path).map(|file| (path.to_path_buf(), file)).map_err(Error::io(path));
         // Drawing over a line takes escape codes; whoever wants no colour wants none of those (faults D10).
         let is_plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb")
             || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

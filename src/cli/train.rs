@@ -1,6 +1,7 @@
 //! `wordgrove train`: text files → a model folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::PossibleValue;
@@ -9,13 +10,17 @@ use wordgrove::files::parent;
 use wordgrove::text::{Corpus, Form, Normalizer};
 use wordgrove::tokens::{BpeConfig, IdStream, WordSplit, WordsConfig, encode_corpus, learn_bpe, learn_words};
 use wordgrove::vectors::{Model, ModelConfig};
-use wordgrove::{Architecture, CbowGradient, Error, HuffmanTree, Loss, Tokenizer, TrainConfig, Trained, train};
+use wordgrove::{
+    Architecture, CbowGradient, Checkpoint, CheckpointFolder, Checkpoints, Error, Event, HuffmanTree, Loss, Progress,
+    Tokenizer, TrainConfig, TrainState, Trained, train_from,
+};
 
 use super::failure::{Failure, Outcome};
 use super::inputs::{spare, spare_model};
 use super::memory;
-use super::number::{bytes, share, whole};
+use super::number::{bytes, minutes, share, whole};
 use super::output::{decimal, grouped, print_json};
+use super::resume::{self, Given};
 use super::terminal::Terminal;
 use super::tokenizer;
 
@@ -29,7 +34,7 @@ use super::tokenizer;
 )]
 pub struct Arguments {
     /// Text files or folders; - is standard input. Plain, .gz, .zst or .xz. A line is a sentence
-    #[arg(value_name = "TEXT", required_unless_present = "inputs")]
+    #[arg(value_name = "TEXT", required_unless_present_any = ["inputs", "resume"])]
     texts: Vec<PathBuf>,
     /// The same as TEXT
     #[arg(long = "input", alias = "train", value_name = "TEXT", hide = true)]
@@ -127,12 +132,25 @@ pub struct Arguments {
     /// Worker threads, 1 to 1024 [default: all cores]. With one, the same seed gives the same bytes
     #[arg(long, alias = "thread", alias = "workers", value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=1024usize))]
     threads: Option<usize>,
+    /// The same bytes for any number of threads, at the price of some speed
+    #[arg(long)]
+    deterministic: bool,
     /// Where all random choices come from
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole(0..=u64::MAX))]
     seed: u64,
     /// The share of the lines that is kept out of training to measure the loss on, up to 50%
     #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share, allow_negative_numbers = true)]
     hold_out: f64,
+    /// Go on with the unfinished run that was to make this model: its settings, its tokenizer and, unless they are given
+    /// again, its texts
+    #[arg(long)]
+    resume: bool,
+    /// Begin anew where an unfinished run lies, and lose it
+    #[arg(long, conflicts_with = "resume")]
+    start_over: bool,
+    /// Keep what is learned in MODEL.checkpoint, every so many minutes and at Ctrl-C; 0 is never
+    #[arg(long, value_name = "MINUTES", default_value = "10", allow_negative_numbers = true, value_parser = minutes)]
+    checkpoint_every: Duration,
     /// Refuse to start when more memory than this would be needed, like 4G [default: what the machine has free]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = bytes)]
     memory_limit: Option<u64>,
@@ -145,6 +163,9 @@ pub struct Arguments {
     /// Print nothing but warnings and errors
     #[arg(long, short)]
     quiet: bool,
+    /// What was on the command line, to tell it from defaults
+    #[arg(skip)]
+    pub given: Given,
 }
 
 fn usage<T>(text: &str) -> Outcome<T> {
@@ -214,10 +235,29 @@ impl Arguments {
             sample: self.sample,
             workers: self.threads.unwrap_or(TrainConfig::default().workers),
             seed: self.seed,
+            deterministic: self.deterministic,
             hold_out: self.hold_out,
         };
         config.check()?;
         Ok(config)
+    }
+
+    /// The settings that the command line asks for, where they are to be those of an unfinished run.
+    fn settings_to_resume(&self, checkpoint: &Checkpoint) -> Outcome<Map<String, Value>> {
+        let mut config = self.config()?;
+        if self.dim == "auto" {
+            config.dim = TrainConfig::auto_dim(checkpoint.tokenizer.n_tokens());
+        }
+        let mut settings = settings(self, &checkpoint.tokenizer, &config);
+        // These would otherwise be those of the tokenizer, as far as they apply to it.
+        let tokenizer = json!({
+            "tokens": self.tokens, "lowercase": self.lowercase, "normalize": self.normalize,
+            "vocab-size": self.vocab_size, "min-count": self.min_count, "max-vocab": self.max_vocab, "split": self.split,
+        });
+        settings.extend(tokenizer.as_object().cloned().unwrap_or_default());
+        // Compared by what is in it, not by its name.
+        settings.remove("tokenizer");
+        Ok(settings)
     }
 
     /// The tokenizer that was given or, when it is to be learned, how.
@@ -239,7 +279,7 @@ impl Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let mut config = arguments.config()?;
+    let config = arguments.config()?;
     let (bpe, words) = arguments.check_tokens()?;
     let given = arguments.tokenizer.as_deref().map(tokenizer::open).transpose()?;
     // What can be found out before the work begins is found out before the work begins.
@@ -249,24 +289,142 @@ pub fn run(arguments: &Arguments) -> Outcome {
         spare(&texts, "--log", log)?;
         spare_model(&arguments.output, "--log", log)?;
     }
-    let terminal = Terminal::new(arguments.quiet, arguments.log.as_deref())?;
-    // Reading and encoding, too, keep to the number of threads that was asked for.
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(config.workers)
-        .build_global()
-        .map_err(|error| Failure::Usage(format!("--threads: {} could not be started: {error}", config.workers)))?;
-    let corpus = Corpus::open_with(&texts, &terminal)?;
+    let at = resume::folder(&arguments.output);
+    let mut folder = CheckpointFolder::open(&at)?;
+    if !arguments.resume && !arguments.start_over {
+        resume::check_nothing_is_lost(&folder)?;
+    }
+    let new = if arguments.resume { Terminal::going_on } else { Terminal::new };
+    let terminal = new(arguments.quiet, arguments.log.as_deref())?;
+    let outcome = if arguments.resume {
+        let checkpoint = resume::read(&mut folder, &at, &terminal)?;
+        go_on(arguments, checkpoint, given, texts, &folder, &terminal)
+    } else {
+        begin(arguments, config, (bpe, words), given, texts, &mut folder, &terminal)
+    };
+    let finished = outcome.map_err(|failure| match failure {
+        Failure::Library(error) => Failure::Library(resume::advise(error, &folder, &arguments.output)),
+        other => other,
+    })?;
+    if let Err(error) = folder.clear() {
+        terminal.report(&Event::Warning(&format!("checkpoints that are no longer needed: {error}")));
+    }
+    terminal.log(&json!({"event": "saved", "model": arguments.output.display().to_string()}));
+    terminal.finish()?;
+    terminal.say(&format!(
+        "saved {}\ntry: wordgrove nearest {0} WORD\n     wordgrove analogy {0} father - man + woman",
+        arguments.output.display()
+    ));
+    if arguments.json {
+        print_json(&finished)?;
+    }
+    Ok(())
+}
+
+/// A run from its beginning; returns its summary.
+fn begin(
+    arguments: &Arguments,
+    mut config: TrainConfig,
+    (bpe, words): (BpeConfig, WordsConfig),
+    given: Option<Tokenizer>,
+    texts: Vec<PathBuf>,
+    folder: &mut CheckpointFolder,
+    terminal: &Terminal,
+) -> Outcome<Value> {
+    start_threads(config.workers)?;
+    let corpus = Corpus::open_with(&texts, terminal)?;
     let tokenizer = match given {
         Some(tokenizer) => tokenizer,
-        None if arguments.tokens == "bpe" => learn_bpe(&corpus, &bpe, &terminal)?,
-        None => learn_words(&corpus, &words, &terminal)?,
+        None if arguments.tokens == "bpe" => learn_bpe(&corpus, &bpe, terminal)?,
+        None => learn_words(&corpus, &words, terminal)?,
     };
     if arguments.dim == "auto" {
         config.dim = TrainConfig::auto_dim(tokenizer.n_tokens());
     }
+    let stream = encode(arguments, &corpus, &tokenizer, &config, terminal)?;
+    let state = TrainState::begin(&stream, &config)?;
+    folder.clear()?;
+    let settings = settings(arguments, &tokenizer, &config);
+    let run = Run { config: &config, tokenizer: &tokenizer, stream: &stream, settings, texts: &texts };
+    finish(arguments, run, state, folder, terminal)
+}
+
+/// The rest of a run; returns its summary.
+fn go_on(
+    arguments: &Arguments,
+    checkpoint: Checkpoint,
+    given: Option<Tokenizer>,
+    texts: Vec<PathBuf>,
+    folder: &CheckpointFolder,
+    terminal: &Terminal,
+) -> Outcome<Value> {
+    let wanted = arguments.settings_to_resume(&checkpoint)?;
+    resume::check_flags(&arguments.given, &wanted, &checkpoint)?;
+    if given.is_some_and(|given| given.to_json() != checkpoint.tokenizer.to_json()) {
+        return usage("--tokenizer: is not that of the run; leave it out to go on, or begin anew with --start-over");
+    }
+    let texts = resume::texts(&checkpoint, texts)?;
+    let mut settings = resume::settings(&checkpoint);
+    let Checkpoint { mut config, tokenizer, state, text, .. } = checkpoint;
+    config.workers = arguments.threads.unwrap_or(config.workers);
+    settings.insert("threads".to_string(), json!(config.workers));
+    start_threads(config.workers)?;
+    let corpus = Corpus::open_with(&texts, terminal)?;
+    let stream = encode(arguments, &corpus, &tokenizer, &config, terminal)?;
+    if stream.fingerprint() != text {
+        return usage("--resume: the text is not that of the run: give the same one, or begin anew with --start-over");
+    }
+    terminal.say(&format!("going on in epoch {} of {}", state.epoch().min(config.epochs), config.epochs));
+    let run = Run { config: &config, tokenizer: &tokenizer, stream: &stream, settings, texts: &texts };
+    finish(arguments, run, state, folder, terminal)
+}
+
+/// What a run is made of.
+struct Run<'a> {
+    config: &'a TrainConfig,
+    tokenizer: &'a Tokenizer,
+    stream: &'a IdStream,
+    settings: Map<String, Value>,
+    texts: &'a [PathBuf],
+}
+
+/// Trains to the end and saves; returns the summary.
+fn finish(
+    arguments: &Arguments,
+    run: Run<'_>,
+    state: TrainState,
+    folder: &CheckpointFolder,
+    terminal: &Terminal,
+) -> Outcome<Value> {
+    let Run { config, tokenizer, stream, settings, texts } = run;
+    let tree = HuffmanTree::from_counts(stream.counts())?;
+    let every = arguments.checkpoint_every;
+    let mut checkpoints = (!every.is_zero())
+        .then(|| Checkpoints::new(folder, every, stream, tokenizer, config, resume::about(&settings, texts)));
+    let trained = train_from(state, stream, &tree, config, checkpoints.as_mut(), terminal)?;
+    save(&arguments.output, tokenizer, stream, config, settings, &trained)?;
+    Ok(summary(arguments, tokenizer, stream, &trained))
+}
+
+/// Reading and encoding, too, keep to the number of threads that was asked for.
+fn start_threads(n: usize) -> Outcome {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(n)
+        .build_global()
+        .map_err(|error| Failure::Usage(format!("--threads: {n} could not be started: {error}")))
+}
+
+/// The corpus as ids, after a look at whether what is to be made of it has room.
+fn encode(
+    arguments: &Arguments,
+    corpus: &Corpus,
+    tokenizer: &Tokenizer,
+    config: &TrainConfig,
+    terminal: &Terminal,
+) -> Outcome<IdStream> {
     check_destination(arguments, tokenizer.n_tokens(), config.dim)?;
     memory::check(arguments.memory_limit, tokenizer.n_tokens(), config.dim)?;
-    let stream = encode_corpus(&corpus, &tokenizer, &parent(&arguments.output), &terminal)?;
+    let stream = encode_corpus(corpus, tokenizer, &parent(&arguments.output), terminal)?;
     terminal.say(&format!(
         "{} tokens in {} sentences; {} different ones in the {}; {} vectors of {} numbers by {}, {}",
         grouped(stream.n_ids()),
@@ -281,19 +439,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         },
         if config.workers == 1 { "1 worker".to_string() } else { format!("{} workers", config.workers) }
     ));
-    let tree = HuffmanTree::from_counts(stream.counts())?;
-    let trained = train(&stream, &tree, &config, &terminal)?;
-    save(arguments, &tokenizer, &stream, &config, &trained)?;
-    terminal.log(&json!({"event": "saved", "model": arguments.output.display().to_string()}));
-    terminal.finish()?;
-    terminal.say(&format!(
-        "saved {}\ntry: wordgrove nearest {0} WORD\n     wordgrove analogy {0} father - man + woman",
-        arguments.output.display()
-    ));
-    if arguments.json {
-        print_json(&summary(arguments, &tokenizer, &stream, &trained))?;
-    }
-    Ok(())
+    Ok(stream)
 }
 
 /// A destination that holds something else is a slip in the command, not bad data.
@@ -305,10 +451,11 @@ fn check_destination(arguments: &Arguments, n_tokens: usize, dim: usize) -> Outc
 }
 
 fn save(
-    arguments: &Arguments,
+    output: &Path,
     tokenizer: &Tokenizer,
     stream: &IdStream,
     config: &TrainConfig,
+    settings: Map<String, Value>,
     trained: &Trained,
 ) -> Outcome {
     let model = ModelConfig {
@@ -317,12 +464,12 @@ fn save(
         loss: Some(config.loss.to_string()),
         tokens: if tokenizer.is_words() { "word" } else { "bpe" }.to_string(),
         dim: config.dim,
-        settings: settings(arguments, tokenizer, config),
+        settings,
         epochs: trained.epochs.clone(),
         n_text_tokens: stream.n_ids(),
         n_sentences: stream.n_sentences(),
     };
-    Model::save(&arguments.output, tokenizer, &trained.input, Some(&trained.output), stream.counts(), &model)?;
+    Model::save(output, tokenizer, &trained.input, Some(&trained.output), stream.counts(), &model)?;
     Ok(())
 }
 
@@ -335,10 +482,10 @@ fn settings(arguments: &Arguments, tokenizer: &Tokenizer, config: &TrainConfig) 
     });
     let mut settings = json!({
         "texts": arguments.texts.iter().chain(&arguments.inputs).map(|text| text.display().to_string()).collect::<Vec<_>>(),
-        "lowercase": normalizer.lowercase, "normalize": form,
+        "tokens": if tokenizer.is_words() { "word" } else { "bpe" }, "lowercase": normalizer.lowercase, "normalize": form,
         "architecture": config.architecture.to_string(), "loss": config.loss.to_string(), "dim": config.dim, "window": config.window,
         "epochs": config.epochs, "learning-rate": decimal(config.initial_learning_rate()), "sample": config.sample,
-        "threads": config.workers, "seed": config.seed, "hold-out": config.hold_out,
+        "threads": config.workers, "deterministic": config.deterministic, "seed": config.seed, "hold-out": config.hold_out,
     });
     if let Loss::NegativeSampling { negatives, exponent } = config.loss {
         settings["negative"] = json!(negatives);

@@ -5,16 +5,19 @@
 //! a sentence, so a corpus of 14 million words is 28 MB.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::files::FileBytes;
+use crate::files::{FileBytes, Hashed};
 use crate::tokens::TokenId;
 
 /// Streams up to this size stay in memory; longer ones go to a temporary file.
-const IN_MEMORY_BYTES: usize = 1 << 28;
+const IN_MEMORY_BYTES: usize = 1 << 26;
+
+/// What goes to the temporary file at once, when there is one.
+const PART_BYTES: usize = 1 << 20;
 
 /// A corpus as ids, with the count of each.
 #[derive(Debug)]
@@ -59,6 +62,34 @@ impl IdStream {
     pub fn size_bytes(&self) -> usize {
         match &self.cells {
             Cells::Narrow(bytes) | Cells::Wide(bytes) => bytes.len(),
+        }
+    }
+
+    /// A checksum of all ids, sentence ends and counts: streams that have it in common are the same.
+    pub fn fingerprint(&self) -> String {
+        let (cells, width) = match &self.cells {
+            Cells::Narrow(bytes) => (bytes, 2),
+            Cells::Wide(bytes) => (bytes, 4),
+        };
+        let mut all = Hashed::new(io::sink());
+        let mut put = |bytes: &[u8]| all.write_all(bytes).expect("a sink takes everything");
+        put(&[width]);
+        put(&(self.counts.len() as u64).to_le_bytes());
+        self.counts.iter().for_each(|count| put(&count.to_le_bytes()));
+        // Bit by bit, so that a stream in a file does not count as memory in use.
+        for start in (0..cells.len()).step_by(1 << 22) {
+            let end = cells.len().min(start + (1 << 22));
+            put(&cells[start..end]);
+            cells.release(start..end);
+        }
+        all.finish().1
+    }
+
+    /// Says that `cells` will not be read again soon, so that a stream in a file does not count as memory in use.
+    pub fn release(&self, cells: Range<usize>) {
+        match &self.cells {
+            Cells::Narrow(bytes) => bytes.release(2 * cells.start..2 * cells.end),
+            Cells::Wide(bytes) => bytes.release(4 * cells.start..4 * cells.end),
         }
     }
 
@@ -141,7 +172,7 @@ impl IdStreamBuilder {
         }
         self.n_ids += ids.len() as u64;
         self.in_sentence |= !ids.is_empty();
-        self.spill_above(IN_MEMORY_BYTES)
+        self.spill_above(if self.spool.is_some() { PART_BYTES } else { IN_MEMORY_BYTES })
     }
 
     /// Ends the current sentence; a sentence without ids leaves no trace.
@@ -197,10 +228,11 @@ impl IdStreamBuilder {
             }
         };
         spool.write_all(pending).map_err(Error::io(&self.spool_folder))?;
-        match &mut self.cells {
-            PendingCells::Narrow(cells) => cells.clear(),
-            PendingCells::Wide(cells) => cells.clear(),
-        }
+        // New ones, so that the first part, which is large, does not stay allocated.
+        self.cells = match &self.cells {
+            PendingCells::Narrow(_) => PendingCells::Narrow(Vec::with_capacity(PART_BYTES / 2)),
+            PendingCells::Wide(_) => PendingCells::Wide(Vec::with_capacity(PART_BYTES / 4)),
+        };
         Ok(())
     }
 }

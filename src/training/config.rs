@@ -4,13 +4,16 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// The most negatives of one center: with them a step is still within what the sum of the losses takes at once.
 const MAX_NEGATIVES: usize = 100;
 
 /// Which way the prediction goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Architecture {
     /// The mean of the context rows predicts the center.
     Cbow,
@@ -51,7 +54,8 @@ impl FromStr for Architecture {
 }
 
 /// What a prediction is measured by, and so what the output rows are.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// −log P(token | context), exactly: one classifier per branch on the token's path in the Huffman tree. Output rows
     /// belong to the inner nodes, `[n_tokens - 1, dim]`.
@@ -75,6 +79,14 @@ impl Loss {
     /// The power of the count that the paper and word2vec.c draw by.
     pub const DEFAULT_EXPONENT: f64 = 0.75;
 
+    /// How many rows the outputs have over a vocabulary of `n_tokens`.
+    pub(crate) fn n_outputs(self, n_tokens: usize) -> usize {
+        match self {
+            Loss::HierarchicalSoftmax => n_tokens.saturating_sub(1),
+            Loss::NegativeSampling { .. } => n_tokens,
+        }
+    }
+
     /// Negative sampling as word2vec.c does it: 5 negatives, drawn by count^0.75.
     pub fn negative_sampling() -> Loss {
         Loss::NegativeSampling { negatives: Loss::DEFAULT_NEGATIVES, exponent: Loss::DEFAULT_EXPONENT }
@@ -82,7 +94,8 @@ impl Loss {
 }
 
 /// How much of the gradient of their mean each context of CBOW receives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CbowGradient {
     /// All of it, as in word2vec.c, gensim and fastText: a center with ten contexts moves them ten times as far as the
     /// true gradient would.
@@ -111,7 +124,8 @@ impl fmt::Display for Loss {
 
 /// Everything that decides what is learned. The defaults are word2vec.c's, except that it samples negatives and has no
 /// held-out part.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TrainConfig {
     /// CBOW or skip-gram.
     pub architecture: Architecture,
@@ -135,6 +149,8 @@ pub struct TrainConfig {
     pub workers: usize,
     /// Where all random choices come from.
     pub seed: u64,
+    /// The same bytes for any number of threads, at the price of some speed.
+    pub deterministic: bool,
     /// The share of the sentences that is left out of training to measure the loss on, 0 to 0.5.
     pub hold_out: f64,
 }
@@ -152,6 +168,7 @@ impl Default for TrainConfig {
             sample: 1e-3,
             workers: std::thread::available_parallelism().map_or(1, |n| n.get()),
             seed: 1,
+            deterministic: false,
             hold_out: 0.001,
         }
     }

@@ -36,11 +36,6 @@ impl Noise {
         Noise { slots: alias_table(counts, exponent), bits }
     }
 
-    /// How many tokens there are.
-    pub(crate) fn n_tokens(&self) -> usize {
-        self.slots.len()
-    }
-
     /// The bit of each classifier of a center: 0 is its own, and 1 the drawn ones'. (A label is `1 - bit`.)
     pub(crate) fn bits(&self) -> &[u8] {
         &self.bits

@@ -23,16 +23,6 @@ pub(crate) enum Targets<'a> {
     Noise(&'a Noise),
 }
 
-impl Targets<'_> {
-    /// How many rows the outputs have.
-    pub(crate) fn n_rows(self) -> usize {
-        match self {
-            Targets::Tree(tree) => tree.n_nodes(),
-            Targets::Noise(noise) => noise.n_tokens(),
-        }
-    }
-}
-
 /// The tokens of a sentence after thinning, each with its window radius and its classifiers.
 #[derive(Debug, Default)]
 pub(crate) struct Sentence<'a> {
@@ -40,6 +30,7 @@ pub(crate) struct Sentence<'a> {
     radii: Vec<u32>,
     // Of each center: classifiers that lie elsewhere, in the tree. Empty when they are `drawn`.
     paths: Vec<Classifiers<'a>>,
+    // Those that were drawn; or the rows of the paths under other numbers.
     drawn: Drawn<'a>,
     n_hot: u32,
 }
@@ -85,6 +76,8 @@ impl<'a> Sentence<'a> {
     #[inline(always)]
     pub(crate) fn find_classifiers<M: Machine>(&mut self, m: M, targets: Targets<'a>, random: &mut Xoshiro256PlusPlus) {
         self.paths.clear();
+        self.drawn.rows.clear();
+        self.drawn.ends.clear();
         match targets {
             Targets::Tree(tree) => {
                 self.n_hot = N_HOT_NODES;
@@ -100,14 +93,28 @@ impl<'a> Sentence<'a> {
             Targets::Noise(noise) => {
                 // Numbers of tokens say nothing about how often their rows are needed.
                 self.n_hot = 0;
-                self.drawn.rows.clear();
-                self.drawn.ends.clear();
                 self.drawn.bits = noise.bits();
                 for &id in &self.ids {
                     noise.draw(id, random, &mut self.drawn.rows);
                     self.drawn.ends.push(self.drawn.rows.len());
                 }
             }
+        }
+    }
+
+    /// Gives tokens and classifiers other numbers: those of the rows that stand for them in smaller matrices.
+    #[inline(always)]
+    pub(crate) fn renumber(&mut self, mut token: impl FnMut(u32) -> u32, mut classifier: impl FnMut(u32) -> u32) {
+        self.ids.iter_mut().for_each(|id| *id = token(*id));
+        // What has just been copied need not be asked for.
+        self.n_hot = u32::MAX;
+        let Drawn { rows, ends, .. } = &mut self.drawn;
+        if self.paths.is_empty() {
+            rows.iter_mut().for_each(|row| *row = classifier(*row));
+        }
+        for path in &self.paths {
+            rows.extend(path.nodes.iter().map(|&node| classifier(node)));
+            ends.push(rows.len());
         }
     }
 
@@ -126,12 +133,11 @@ impl<'a> Sentence<'a> {
     /// The classifiers of the token at `center`, after [`find_classifiers`](Self::find_classifiers).
     #[inline(always)]
     pub(crate) fn classifiers(&self, center: usize) -> Classifiers<'_> {
-        if let Some(&path) = self.paths.get(center) {
-            return path;
-        }
+        let Some(&end) = self.drawn.ends.get(center) else { return self.paths[center] };
         let start = if center == 0 { 0 } else { self.drawn.ends[center - 1] };
-        let nodes = &self.drawn.rows[start..self.drawn.ends[center]];
-        Classifiers { nodes, bits: &self.drawn.bits[..nodes.len()] }
+        let nodes = &self.drawn.rows[start..end];
+        let bits = self.paths.get(center).map_or(self.drawn.bits, |path| path.bits);
+        Classifiers { nodes, bits: &bits[..nodes.len()] }
     }
 
     /// How many rows of the outputs, from the first, need not be asked for ahead.

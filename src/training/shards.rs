@@ -52,6 +52,7 @@ impl Shards {
             }
             if at - start >= SHARD_CELLS || at == stream.n_cells() {
                 shards.push(start..at);
+                stream.release(start..at);
                 start = at;
             }
         }

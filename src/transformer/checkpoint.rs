@@ -29,7 +29,7 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::files::FileBytes;
+use crate::files::{FileBytes, checksum};
 use crate::tokens::{TokenId, Tokenizer};
 use crate::transformer::config::TransformerConfig;
 use crate::transformer::layout::{Entry, Layout, Part};
@@ -84,8 +84,8 @@ impl Checkpoint {
         let wrong = |reason: String| Error::format(path.join(CONFIG), reason);
         let layout = Layout::named(&all).map_err(wrong)?;
         let ours = Ours::read(&all).map_err(wrong)?;
-        for (name, checksum) in &ours.checksums {
-            if destination::sha256(&FileBytes::open(&path.join(name))?) != *checksum {
+        for (name, wanted) in &ours.checksums {
+            if checksum(&FileBytes::open(&path.join(name))?) != *wanted {
                 let reason = "is not as it was written: its checksum differs from config.json's";
                 return Err(Error::format(path.join(name), reason));
             }

@@ -17,11 +17,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
-use crate::files::{beside_prefix, parent, sync_folder};
+use crate::files::{Hashed, beside_prefix, parent, sync_folder};
 
 /// How old an unlocked new folder must be before it counts as left behind.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
@@ -78,39 +77,12 @@ impl NewFolder {
     }
 }
 
-/// The SHA-256 of these bytes, in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
 fn write_flushed(path: &Path, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<String> {
-    let mut out = BufWriter::with_capacity(1 << 18, Hashed { file: File::create_new(path)?, hash: Sha256::new() });
+    let mut out = BufWriter::with_capacity(1 << 18, Hashed::new(File::create_new(path)?));
     contents(&mut out)?;
-    let Hashed { file, hash } = out.into_inner().map_err(|error| error.into_error())?;
+    let (file, checksum) = out.into_inner().map_err(|error| error.into_error())?.finish();
     file.sync_all()?;
-    Ok(hex(&hash.finalize()))
-}
-
-/// A file that keeps the checksum of what went through.
-struct Hashed {
-    file: File,
-    hash: Sha256,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        self.hash.update(&bytes[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(checksum)
 }
 
 /// Waits until no other run is putting a folder in place beside `path`, and keeps others waiting while the result lives.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::files::FileBytes;
+use crate::files::{FileBytes, checksum};
 use crate::math::Matrix;
 use crate::progress::EpochReport;
 use crate::tokens::Tokenizer;
@@ -176,7 +176,7 @@ impl Model {
                 ));
             }
             let path = self.path.join(name);
-            if destination::sha256(&FileBytes::open(&path)?) != *wanted {
+            if checksum(&FileBytes::open(&path)?) != *wanted {
                 return Err(Error::format(path, "is not as it was written: its checksum differs from config.json's"));
             }
         }

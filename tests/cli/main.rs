@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod checkpoints;
 mod export;
 mod faults;
 mod files;
