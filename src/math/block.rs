@@ -116,10 +116,10 @@ impl<'a> LogisticBlock<'a> {
         assert_eq!(classifiers.nodes.len(), classifiers.bits.len());
         let outputs = &self.outputs;
         self.rows.clear();
-        match &self.replica {
+        match &mut self.replica {
             None => self.rows.extend(classifiers.nodes.iter().map(|&node| outputs.row(node as usize))),
             Some(replica) => {
-                let row = |&node: &u32| replica.row(node as usize).unwrap_or_else(|| outputs.row(node as usize));
+                let row = |&node: &u32| replica.visit(node as usize).unwrap_or_else(|| outputs.row(node as usize));
                 self.rows.extend(classifiers.nodes.iter().map(row));
             }
         }
@@ -230,11 +230,11 @@ impl<'a> LogisticBlock<'a> {
         }
     }
 
-    /// Brings the worker's own copies and the shared rows together.
+    /// Brings the worker's own copies and the shared rows together; see [`Replica::merge`].
     #[inline(always)]
-    pub(crate) fn merge<M: Machine>(&mut self, m: M) {
+    pub(crate) fn merge<M: Machine>(&mut self, m: M, share: impl Fn(u32) -> f32) {
         if let Some(replica) = &mut self.replica {
-            replica.merge(m);
+            replica.merge(m, share);
         }
     }
 

@@ -3,8 +3,8 @@
 //! Every step touches the root of the tree, half of them each of its children, and so on. Were those rows shared, each
 //! of their cache lines would travel between the cores with every step, and a second worker would gain nothing. So each
 //! worker steps on a copy of the first rows and now and then brings it together with the shared ones: it adds what it
-//! has changed since the last time, and takes over what the others have added. Only merging touches the shared rows,
-//! one worker at a time, so that no step is lost.
+//! has changed since the last time, or the share of it that keeps many workers from overshooting together, and takes over
+//! what the others have added. Only merging touches the shared rows, one worker at a time, so that no step is lost.
 
 use std::sync::Mutex;
 
@@ -23,6 +23,8 @@ pub(crate) struct Replica<'a> {
     own: Matrix,
     // The rows as they were shared when this worker last looked.
     seen: Matrix,
+    // How often each has been asked for since.
+    visits: Vec<u32>,
 }
 
 impl<'a> Replica<'a> {
@@ -32,32 +34,36 @@ impl<'a> Replica<'a> {
         // Nothing of its own yet: merging zeros that were seen as zeros is copying.
         let mut own = zeros.clone();
         let base = own.as_mut_slice().as_mut_ptr();
-        let mut replica = Replica { shared, turn, base, own, seen: zeros };
-        replica.merge(m);
+        let mut replica = Replica { shared, turn, base, own, seen: zeros, visits: vec![0; n_rows] };
+        replica.merge(m, |_| 1.0);
         replica
     }
 
-    /// Where this worker's copy of a row is, for rows that it has copied.
+    /// Where this worker's copy of a row is, for rows that it has copied; counts as a visit.
     #[inline(always)]
-    pub(crate) fn row(&self, row: usize) -> Option<*mut f32> {
-        // SAFETY: in bounds of the allocation behind `base`, which moving the matrix does not move.
-        (row < self.own.n_rows()).then(|| unsafe { self.base.add(row * self.seen.stride()) })
+    pub(crate) fn visit(&mut self, row: usize) -> Option<*mut f32> {
+        *self.visits.get_mut(row)? += 1;
+        // SAFETY: as many visits are counted as there are rows: in bounds of the allocation behind `base`, which moving
+        // the matrix does not move.
+        Some(unsafe { self.base.add(row * self.seen.stride()) })
     }
 
-    /// Adds to the shared rows what this worker has changed, and takes over the result.
+    /// Adds to each shared row `share(visits)` times what this worker has changed in so many visits since the last time,
+    /// and takes over the result.
     #[inline(always)]
-    pub(crate) fn merge<M: Machine>(&mut self, m: M) {
+    pub(crate) fn merge<M: Machine>(&mut self, m: M, share: impl Fn(u32) -> f32) {
         let _turn = self.turn.lock().expect("no worker panics while it adds numbers");
         let stride = self.seen.stride();
         for row in 0..self.own.n_rows() {
             let shared = self.shared.row(row);
+            let share = m.splat(share(std::mem::take(&mut self.visits[row])));
             for at in (0..stride).step_by(M::LANES) {
                 // SAFETY: all three have `stride` numbers a row, and the first two belong to this worker.
                 unsafe {
                     let own = self.base.add(row * stride + at);
                     let seen = self.seen.as_mut_slice().as_mut_ptr().add(row * stride + at);
                     let changed = m.fma(m.load(seen), m.splat(-1.0), m.load(own));
-                    let new = m.add(m.load_shared(shared.add(at)), changed);
+                    let new = m.fma(share, changed, m.load_shared(shared.add(at)));
                     m.store_shared(shared.add(at), new);
                     m.store(own, new);
                     m.store(seen, new);
@@ -85,23 +91,28 @@ mod tests {
             let shared = SharedMatrix::new(&mut matrix);
             let mut first = Replica::new(m, shared, 3, &turn);
             let mut second = Replica::new(m, shared, 3, &turn);
-            assert!(first.row(3).is_none());
-            let add = |replica: &Replica<'_>, row: usize, x: f32| {
-                let row = replica.row(row).unwrap();
+            assert!(first.visit(3).is_none());
+            let add = |replica: &mut Replica<'_>, row: usize, x: f32| {
+                let row = replica.visit(row).unwrap();
                 // SAFETY: the row has 32 numbers and nobody else looks at it.
                 unsafe { *row.add(7) += x };
             };
-            add(&first, 2, 0.5);
-            add(&second, 2, 0.25);
-            add(&second, 0, 3.0);
-            first.merge(m);
-            second.merge(m);
-            first.merge(m);
-            second.merge(m); // nothing new: nothing changes
+            add(&mut first, 2, 0.5);
+            add(&mut second, 2, 0.25);
+            add(&mut second, 0, 3.0);
+            let whole = |_| 1.0;
+            first.merge(m, whole);
+            second.merge(m, whole);
+            first.merge(m, whole);
+            second.merge(m, whole); // nothing new: nothing changes
             // SAFETY: as above.
-            assert_eq!(unsafe { (*first.row(2).unwrap().add(7), *first.row(0).unwrap().add(7)) }, (1.75, 3.0));
+            assert_eq!(unsafe { (*first.visit(2).unwrap().add(7), *first.visit(0).unwrap().add(7)) }, (1.75, 3.0));
+            // The second visit of row 2 since: what has changed counts half.
+            add(&mut first, 2, 1.0);
+            first.merge(m, |visits| if visits == 2 { 0.5 } else { 1.0 });
+            second.merge(m, whole);
             drop((first, second));
-            assert_eq!((matrix.row(2)[7], matrix.row(2)[8], matrix.row(0)[7]), (1.75, 1.0, 3.0));
+            assert_eq!((matrix.row(2)[7], matrix.row(2)[8], matrix.row(0)[7]), (2.25, 1.0, 3.0));
         }
     }
 

@@ -8,12 +8,7 @@
 //! When all lanes are done, each row receives what the lanes have changed in their copies of it, in the order of the
 //! lanes. Which thread works on which lane, and which on which rows, then makes no difference to any bit.
 //!
-//! The lanes of a round do not see each other's steps. For rows that few of them touch, what they change adds up. But
-//! eight lanes that each bring the root of the tree to where they want it would together carry it eight times as far,
-//! and farther in the next round. Had they worked one after the other, the later ones would have found less left to do.
-//! So the sum of the changes is multiplied by s(v₁ + v₂ + …) / (s(v₁) + s(v₂) + …), where lane i has visited the row vᵢ
-//! times and s(v) = w·v / (1 + w·v) says how much of the way v visits go: 1 for rows that are seldom visited or by one
-//! lane only, and an eighth for the root, which makes the sum a mean.
+//! The lanes of a round do not see each other's steps: the sum of their changes is held back as `wear` says.
 //!
 //! What all this costs is copying, some four rows per token in and out.
 
@@ -28,7 +23,7 @@ use crate::training::row_set::RowSet;
 use crate::training::sentence::{Sentence, generator};
 use crate::training::shards::next_segment;
 use crate::training::train::{Ended, Lesson, Tally, TrainState, Watch};
-use crate::training::{Architecture, TrainConfig};
+use crate::training::wear::{Wear, way};
 
 /// Lanes of a round, and so the most threads that have something to do.
 const LANES: usize = 8;
@@ -255,26 +250,6 @@ impl Overlay {
     }
 }
 
-/// How fast visits use up what there is to be learned from them, per visit and learning rate.
-struct Wear {
-    input: f32,
-    output: f32,
-}
-
-impl Wear {
-    /// Found by trial on English text, at windows 5 and 10 and at rates up to four times the default, and on a text of 40
-    /// words that repeats itself, with CBOW: a tenth of it, and lanes overshoot together until numbers are infinite; ten
-    /// times as much, and frequent rows learn too slowly.
-    fn of(config: &TrainConfig) -> Wear {
-        // On average a token is in so many windows, and with skip-gram a center makes so many steps.
-        let windows = config.window as f32 + 1.0;
-        match config.architecture {
-            Architecture::SkipGram => Wear { input: 0.15 * windows, output: 0.06 * windows },
-            Architecture::Cbow => Wear { input: 0.15 * windows, output: 0.36 },
-        }
-    }
-}
-
 /// What one lane has changed in a stretch of a matrix: rising rows, how often it has visited each, and as many rows of
 /// changes.
 #[derive(Clone, Copy)]
@@ -296,7 +271,7 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// Adds to each row of `matrix` what the lanes have changed, in their order and as the module says.
+/// Adds to each row of `matrix` what the lanes have changed, in their order and as `wear` says.
 fn add_changes<'a>(matrix: &mut Matrix, lanes: impl Iterator<Item = &'a Overlay>, wear: f32) {
     let stride = matrix.stride();
     let changes: Vec<Changes> = lanes
@@ -354,17 +329,11 @@ impl Work for AddInOrder<'_> {
     }
 }
 
-/// How much of the way to where the steps lead so many visits go.
-#[inline(always)]
-fn way(wear: f32, visits: f32) -> f32 {
-    // 1 - exp(-x) would be the way of equal steps; this bends alike, and is the same to the last bit on every system.
-    wear * visits / (1.0 + wear * visits)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tokens::IdStreamBuilder;
+    use crate::training::TrainConfig;
     use crate::training::shards::Shards;
     use crate::training::subsample::Subsample;
 

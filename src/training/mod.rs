@@ -20,6 +20,7 @@ mod shards;
 mod skip_gram;
 mod subsample;
 mod train;
+mod wear;
 mod workers;
 
 pub use checkpoint::{Checkpoint, CheckpointFolder, Checkpoints};

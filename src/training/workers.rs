@@ -14,6 +14,7 @@ use crate::tokens::TokenId;
 use crate::training::sentence::{Sentence, Targets, generator};
 use crate::training::shards::next_segment;
 use crate::training::train::{Ended, Lesson, Tally, TrainState, Watch};
+use crate::training::wear::{Wear, share};
 
 /// A worker takes the new learning rate after about this many tokens (word2vec.c: 10,000 words).
 const TOKENS_PER_RATE: u64 = 10_000;
@@ -148,6 +149,7 @@ impl Work for TrainWorker<'_> {
             _ => None,
         };
         let mut block = LogisticBlock::new(leg.input, leg.output, replica);
+        let wear = Wear::of(lesson.config);
         let (mut ids, mut sentence) = (Vec::<TokenId>::new(), Sentence::default());
         let mut reported = Instant::now();
         let mut since_merge = 0;
@@ -171,7 +173,8 @@ impl Work for TrainWorker<'_> {
                 }
                 if since_merge >= TOKENS_PER_MERGE || at == cells.end {
                     since_merge = 0;
-                    block.merge(m);
+                    let wear = leg.rate() * wear.output;
+                    block.merge(m, |visits| share(wear, visits as f32, lesson.config.workers));
                 }
                 if tokens >= TOKENS_PER_RATE || at == cells.end {
                     let all = leg.add(tokens, tally);
