@@ -116,6 +116,41 @@ mod tests {
         }
     }
 
+    /// What a row comes to when sixteen workers each take it most of the way to 1 at once, again and again.
+    struct SixteenAtOnce {
+        share: f32,
+    }
+
+    impl Work for SixteenAtOnce {
+        type Output = f32;
+
+        #[inline(always)]
+        fn run<M: Machine>(self, m: M) -> f32 {
+            let mut matrix = Matrix::zeros(1, 1);
+            let turn = Mutex::new(());
+            let shared = SharedMatrix::new(&mut matrix);
+            let mut workers: Vec<Replica<'_>> = (0..16).map(|_| Replica::new(m, shared, 1, &turn)).collect();
+            for _ in 0..10 {
+                for worker in &mut workers {
+                    let row = worker.visit(0).unwrap();
+                    // SAFETY: the row has 16 numbers and nobody else looks at it.
+                    unsafe { *row += 0.9 * (1.0 - *row) };
+                }
+                workers.iter_mut().for_each(|worker| worker.merge(m, |_| self.share));
+            }
+            drop(workers);
+            matrix.row(0)[0]
+        }
+    }
+
+    #[test]
+    fn many_workers_overshoot_together_unless_each_brings_its_share() {
+        for machine in Detected::all() {
+            assert!((machine.run(SixteenAtOnce { share: 1.0 / 16.0 }) - 1.0).abs() < 0.1);
+            assert!(machine.run(SixteenAtOnce { share: 1.0 }).abs() > 1e6);
+        }
+    }
+
     #[test]
     fn what_two_workers_changed_adds_up_on_every_machine() {
         Detected::all().into_iter().for_each(|machine| machine.run(TwoWorkers));
