@@ -5,9 +5,15 @@
 //! `-- --hostile TOKENIZER` encodes long runs without a space instead, and prints how the time grows with the length: 1 is
 //! in proportion. `tokens_peers.py` beside this file runs it and the tools of other people side by side.
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+#[path = "clock.rs"]
+mod clock;
+#[path = "peak.rs"]
+mod peak;
 
+use std::path::{Path, PathBuf};
+
+use clock::Clock;
+use peak::peak_mebibytes;
 use wordgrove::text::Corpus;
 use wordgrove::tokens::{BpeConfig, encode_corpus, learn_bpe};
 use wordgrove::{Silent, TokenId, Tokenizer};
@@ -40,7 +46,7 @@ fn main() -> wordgrove::Result<()> {
     println!("{text}: {megabytes:.1} MB, {} threads, {}", rayon::current_num_threads(), wordgrove::math::cpu()?);
     let clock = Clock::start();
     let tokenizer = learn_bpe(&corpus, &config, &Silent)?;
-    clock.report(&format!("learn {} tokens", tokenizer.n_tokens()), megabytes);
+    report(clock, &format!("learn {} tokens", tokenizer.n_tokens()), megabytes);
     println!("peak memory after learning: {} MiB", peak_mebibytes());
     if let Some(out) = arguments.next() {
         std::fs::write(&out, tokenizer.to_json()).map_err(wordgrove::Error::io(&out))?;
@@ -49,7 +55,7 @@ fn main() -> wordgrove::Result<()> {
     for pass in 1..=3 {
         let clock = Clock::start();
         encode_corpus(&corpus, &tokenizer, Path::new("/tmp"), &Silent)?;
-        clock.report(&format!("encode the corpus into an id stream, pass {pass}"), megabytes);
+        report(clock, &format!("encode the corpus into an id stream, pass {pass}"), megabytes);
     }
 
     // A fresh copy has seen nothing.
@@ -65,12 +71,12 @@ fn documents_there_and_back(tokenizer: &Tokenizer, text: &Path) -> wordgrove::Re
     for pass in 1..=3 {
         let clock = Clock::start();
         encoded = documents.iter().map(|document| tokenizer.encode(document)).collect();
-        clock.report(&format!("encode documents on one thread, pass {pass}"), megabytes);
+        report(clock, &format!("encode documents on one thread, pass {pass}"), megabytes);
     }
     println!("{} ids", encoded.iter().map(Vec::len).sum::<usize>());
     let clock = Clock::start();
     let n_bytes: usize = encoded.iter().map(|ids| tokenizer.decode(ids).map_or(0, |text| text.len())).sum();
-    clock.report("decode documents on one thread", megabytes);
+    report(clock, "decode documents on one thread", megabytes);
     assert_eq!(n_bytes, bytes.len(), "decoding gives the text back");
     Ok(())
 }
@@ -130,42 +136,7 @@ fn documents(text: &[u8]) -> Vec<&[u8]> {
     documents
 }
 
-/// CPU seconds of all threads and seconds of the wall clock.
-struct Clock {
-    cpu: Option<f64>,
-    wall: Instant,
-}
-
-impl Clock {
-    fn start() -> Clock {
-        Clock { cpu: cpu_seconds(), wall: Instant::now() }
-    }
-
-    /// Where the system does not tell CPU seconds, those of the wall clock.
-    fn read(&self) -> (f64, f64) {
-        let wall = self.wall.elapsed().as_secs_f64();
-        (self.cpu.zip(cpu_seconds()).map_or(wall, |(start, now)| now - start), wall)
-    }
-
-    fn report(self, what: &str, megabytes: f64) {
-        let (cpu, wall) = self.read();
-        println!("{what}: {cpu:.3} s CPU, {wall:.3} s, {:.0} MB/s of CPU", megabytes / cpu);
-    }
-}
-
-fn cpu_seconds() -> Option<f64> {
-    #[cfg(unix)]
-    {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        Some(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
-    }
-    #[cfg(not(unix))]
-    None
-}
-
-/// 0 where the system does not tell.
-fn peak_mebibytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kibibytes| kibibytes.parse::<u64>().ok()).unwrap_or(0) / 1024
+fn report(clock: Clock, what: &str, megabytes: f64) {
+    let (cpu, wall) = clock.read();
+    println!("{what}: {cpu:.3} s CPU, {wall:.3} s, {:.0} MB/s of CPU", megabytes / cpu);
 }

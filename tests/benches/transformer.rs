@@ -6,12 +6,18 @@
 //! `-- attention`: milliseconds and peak memory of attention over the length, plain and tiled.
 //! `-- head`: microseconds per token of the two output layers at 8192 and 32768 tokens.
 
+#[path = "clock.rs"]
+mod clock;
+#[path = "peak.rs"]
+mod peak;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use candle_core::{Device, Result, Tensor, Var};
+use clock::Clock;
+use peak::peak_mebibytes;
 use wordgrove::HuffmanTree;
 use wordgrove::transformer::fused::{AttentionKind, Mask, attention, softmax_loss, tree_loss};
 use wordgrove::transformer::optimizer::{AdamW, AdamWConfig};
@@ -87,13 +93,13 @@ fn steps(folder: &str) -> std::result::Result<(), Failure> {
     for (inputs, targets) in batches(folder)? {
         let clock = Clock::start();
         let loss = loss(&model, &inputs, &targets)?;
-        let forward = clock.read().0;
+        let forward = clock.read().1;
         let gradients = loss.backward()?;
-        let backward = clock.read().0;
+        let backward = clock.read().1;
         let norm = optimizer.step(&gradients, 3e-4)?;
         let loss = loss.to_scalar::<f32>()?;
         drop(gradients);
-        let (wall, cpu) = clock.read();
+        let (cpu, wall) = clock.read();
         let (backward, optimizer) = (backward - forward, wall - backward);
         println!(
             r#"{{"loss": {loss}, "norm": {norm}, "wall": {wall}, "cpu": {cpu}, "forward": {forward}, "backward": {backward}, "optimizer": {optimizer}}}"#
@@ -120,9 +126,9 @@ fn one_attention(kind: &str, n: usize) -> std::result::Result<(), Failure> {
     let before = peak_mebibytes();
     let clock = Clock::start();
     let out = attention(&q, &k, &v, HEADS, &Mask::CAUSAL, how, None)?;
-    let forward = clock.read().1;
+    let forward = clock.read().0;
     let gradients = out.sum_all()?.backward()?;
-    let both = clock.read().1;
+    let both = clock.read().0;
     drop(gradients);
     println!(
         "n = {n:5} {kind}: forward {:8.1} ms, backward {:8.1} ms of CPU, {:5} MiB above the inputs",
@@ -165,9 +171,9 @@ fn heads() -> std::result::Result<(), Failure> {
                     "softmax" => softmax_loss(&hidden, &table, None, &targets, None)?,
                     _ => tree_loss(&hidden, &nodes, &tree, &targets)?,
                 };
-                forwards.push(clock.read().1);
+                forwards.push(clock.read().0);
                 loss.backward()?;
-                times.push(clock.read().1);
+                times.push(clock.read().0);
             }
             let median = |times: &mut Vec<f64>| {
                 times.sort_by(f64::total_cmp);
@@ -183,31 +189,4 @@ fn heads() -> std::result::Result<(), Failure> {
         println!("{n_tokens} tokens: the softmax costs {:.1} times the tree", medians[0] / medians[1]);
     }
     Ok(())
-}
-
-struct Clock {
-    wall: Instant,
-    cpu: f64,
-}
-
-impl Clock {
-    fn start() -> Clock {
-        Clock { wall: Instant::now(), cpu: cpu_seconds() }
-    }
-
-    /// Seconds since the start: wall, CPU of all threads.
-    fn read(&self) -> (f64, f64) {
-        (self.wall.elapsed().as_secs_f64(), cpu_seconds() - self.cpu)
-    }
-}
-
-fn cpu_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-fn peak_mebibytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    peak.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) / 1024
 }
