@@ -50,6 +50,7 @@ WORK = ROOT / "target/peers"
 RATES = {"skip-gram": 0.025, "cbow": 0.05}
 PACKAGES = {package.name.lower(): package.version for package in distributions()}
 TOP_VOCAB = 30_000
+PEERS = ["word2vec.c", "gensim", "fastText"]
 
 # What a tool is asked to do; what a process has cost: user + system seconds of all threads, seconds, MiB.
 Job = namedtuple("Job", "text output architecture rate dim epochs threads seed")
@@ -312,7 +313,7 @@ def read_arguments():
     parser.add_argument("--questions", **files, default=[SHARED / "analogies/questions-words.txt"], help="analogies")
     parser.add_argument("--pairs", **files, default=similarity, help="word pairs with scores by people")
     parser.add_argument("--vectors", **files, default=[], help="files that --quality judges, too")
-    parser.add_argument("--tools", default="word2vec.c,gensim,fastText", help="whom to run beside wordgrove")
+    parser.add_argument("--tools", default=",".join(PEERS), help="whom to run beside wordgrove")
     parser.add_argument("--architecture", choices=[*RATES, "both"], default="both")
     parser.add_argument("--dim", type=int, default=100)
     parser.add_argument("--threads", type=int, help="[default: 1; with --job 2]")
@@ -323,6 +324,8 @@ def read_arguments():
     arguments = parser.parse_args()
     if not (arguments.speed or arguments.quality or arguments.job):
         parser.error("say --speed, --quality, --job or several of them")
+    for name in [name for name in arguments.tools.split(",") if name not in PEERS]:
+        parser.error(f"--tools: '{name}' is none of {', '.join(PEERS)}")
     if not WORDGROVE.exists():
         parser.error(f"{WORDGROVE} is not there: cargo build --release")
     for paths in [arguments.questions, arguments.pairs]:
