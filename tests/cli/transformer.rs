@@ -220,6 +220,8 @@ fn settings_out_of_range_are_refused_with_the_range() {
         ("--threads 0", "1 to 1024"),
         ("--threads 10000", "1 to 1024"),
         ("--vocab-size 12", "256 to"),
+        ("--tokens letter", "bpe, word"),
+        ("--tokens word --tokenizer text.txt", "cannot be used with"),
         ("--shape circle", "decoder"),
         ("--positions rotary --d-model 6 --n-heads 2", "odd"),
         ("--memory-limit 1M", "--memory-limit is"),

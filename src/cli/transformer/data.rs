@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use wordgrove::text::Corpus;
-use wordgrove::tokens::{BpeConfig, IdStream, encode_corpus, learn_bpe};
+use wordgrove::tokens::{BpeConfig, IdStream, WordsConfig, encode_corpus, learn_bpe, learn_words};
 use wordgrove::transformer::{
     Examples, MaskMarks, MaskedExamples, Order, PairExamples, PairMarks, Pairs, Shape, TextExamples, TransformerConfig,
     line_end,
@@ -30,9 +30,15 @@ pub struct DataArguments {
     /// Use this tokenizer.json, or that of this model, and start from random vectors
     #[arg(long, value_name = "FILE", help_heading = "Tokens", conflicts_with = "plant")]
     tokenizer: Option<PathBuf>,
-    /// How many tokens to learn where none are given [default: 8192]
+    /// What a token is where none are given: pieces of words, so that nothing is unknown; or whole words [default: bpe]
+    #[arg(long, value_name = "KIND", help_heading = "Tokens", conflicts_with_all = ["plant", "tokenizer"], value_parser = ["bpe", "word"])]
+    tokens: Option<String>,
+    /// How many tokens to learn (bpe) [default: 8192]
     #[arg(long, value_name = "N", help_heading = "Tokens", conflicts_with_all = ["plant", "tokenizer"], allow_negative_numbers = true, value_parser = whole(256..=1usize << 24))]
     vocab_size: Option<usize>,
+    /// Leave out words that occur less often (word) [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Tokens", conflicts_with_all = ["plant", "tokenizer"], allow_negative_numbers = true, value_parser = whole(0..=u64::MAX))]
+    min_count: Option<u64>,
     /// Measure the loss on this text
     #[arg(long, value_name = "TEXT", help_heading = "Training", conflicts_with = "hold_out")]
     validation: Option<PathBuf>,
@@ -91,6 +97,11 @@ impl DataArguments {
         }
         if let Some(path) = &self.tokenizer {
             return tokenizer::open(path);
+        }
+        if self.tokens.as_deref() == Some("word") {
+            let config = WordsConfig::default();
+            let min_count = self.min_count.unwrap_or(config.min_count);
+            return Ok(learn_words(corpus, &WordsConfig { min_count, ..config }, progress)?);
         }
         let config = BpeConfig { vocab_size: self.vocab_size.unwrap_or(8192), ..BpeConfig::default() };
         Ok(learn_bpe(corpus, &config, progress)?)

@@ -37,7 +37,7 @@ pub struct Arguments {
     #[command(flatten)]
     settings: SettingArguments,
     /// Go on with the run in MODEL, on the same text; --steps may be more
-    #[arg(long, conflicts_with_all = ["plant", "tokenizer", "vocab_size"])]
+    #[arg(long, conflicts_with_all = ["plant", "tokenizer", "tokens", "vocab_size", "min_count"])]
     resume: bool,
     /// Threads, 1 to 1024 [default: all cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=1024usize))]
