@@ -48,6 +48,10 @@ impl SelfAttention {
         let n_heads = self.heads.n_heads;
         let joined = if self.positions == Positions::Rotary {
             let [q, k, v] = parts(&qkv)?;
+            if pass.is_watched() {
+                pass.show(at, "query_unturned", &by_head(&q, n_heads)?);
+                pass.show(at, "key_unturned", &by_head(&k, n_heads)?);
+            }
             self.heads.attend([&rotary(&q, n_heads, 0)?, &rotary(&k, n_heads, 0)?, &v], mask, pass, at)?
         } else if pass.is_watched() {
             let [q, k, v] = parts(&qkv)?;
@@ -135,15 +139,20 @@ fn parts<const N: usize>(joined: &Tensor) -> Result<[Tensor; N]> {
     Ok(parts.try_into().expect("N were made"))
 }
 
+/// `[B, T, C]` → `[B, H, T, D]`.
+fn by_head(x: &Tensor, n_heads: usize) -> Result<Tensor> {
+    let (n_batch, time, d_model) = x.dims3()?;
+    Ok(x.reshape((n_batch, time, n_heads, d_model / n_heads))?.transpose(1, 2)?.contiguous()?)
+}
+
 /// Computes the matrices of the definition one by one, for someone to look at.
 fn show_steps([q, k, v]: [&Tensor; 3], n_heads: usize, mask: &Mask, pass: &mut Pass<'_>, at: &str) -> Result<()> {
     let (n_batch, n_queries, d_model) = q.dims3()?;
     let n_keys = k.dim(1)?;
-    let heads = |x: &Tensor| x.reshape((n_batch, (), n_heads, d_model / n_heads))?.transpose(1, 2)?.contiguous();
     for (part, x) in [("query", q), ("key", k), ("value", v)] {
-        pass.show(at, part, &heads(x)?);
+        pass.show(at, part, &by_head(x, n_heads)?);
     }
-    let scores = heads(q)?.matmul(&heads(k)?.transpose(2, 3)?.contiguous()?)?;
+    let scores = by_head(q, n_heads)?.matmul(&by_head(k, n_heads)?.transpose(2, 3)?.contiguous()?)?;
     pass.show(at, "scores", &scores);
     let scaled = (scores / ((d_model / n_heads) as f64).sqrt())?;
     pass.show(at, "scaled", &scaled);

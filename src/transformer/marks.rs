@@ -48,6 +48,25 @@ pub fn line_end(config: &TransformerConfig) -> Option<TokenId> {
     config.start_id.filter(|_| config.shape == Shape::Decoder).map(TokenId)
 }
 
+/// The ids of a text for a decoder to go on with. Beside whole words the end of a line is a mark; of nothing there is the
+/// mark that lines begin after, or no id where the model has none, as other people's may.
+pub fn text_ids(config: &TransformerConfig, tokenizer: &Tokenizer, text: &str) -> Vec<TokenId> {
+    let line_end = line_end(config);
+    let mut ids = Vec::new();
+    if tokenizer.is_words() {
+        for (number, line) in text.split('\n').enumerate() {
+            ids.extend(line_end.filter(|_| number > 0));
+            ids.extend(tokenizer.encode(line.as_bytes()));
+        }
+    } else {
+        ids = tokenizer.encode(text.as_bytes());
+    }
+    if ids.is_empty() {
+        ids.extend(line_end.or(config.end_id.map(TokenId)));
+    }
+    ids
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,8 @@
 //! with its gradient; [`optimizer`] takes the steps, at the rates of [`schedule`].
 //!
 //! [`plant()`] starts it from word vectors. [`fit()`] trains it on the batches that [`Examples`] gives. Then it goes on with a
-//! text ([`generate()`]), translates one ([`translate()`], by [`beam_search`]), or turns sentences into vectors ([`embed()`]).
+//! text ([`generate()`]), translates one ([`translate()`], by [`beam_search`]), or turns sentences into vectors ([`embed()`]);
+//! and [`look`] shows every matrix on the way.
 
 mod attention;
 mod batches;
@@ -23,6 +24,7 @@ mod generate;
 mod gpt2;
 mod layout;
 mod linear;
+pub mod look;
 mod marian;
 mod marks;
 mod model;
@@ -50,7 +52,7 @@ pub use fit::{FitConfig, batch_loss, fit, mean_loss};
 pub use fused::{Activation, AttentionKind};
 pub use generate::{GenerateConfig, StopWords, generate, score_stream};
 pub use layout::Layout;
-pub use marks::{add_marks, line_end};
+pub use marks::{add_marks, line_end, text_ids};
 pub use model::{Encoded, Transformer};
 pub use parameters::Parameters;
 pub use pass::Pass;

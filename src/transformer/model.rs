@@ -342,7 +342,11 @@ impl Transformer {
         let tokens = fused::embedding(&pass.value(&self.parameters.expect("tokens.weight")), ids)?;
         pass.show(at, "tokens", &tokens);
         let tokens = match self.config.scale_embedding {
-            true => (tokens * (self.config.d_model as f64).sqrt())?,
+            true => {
+                let scaled = (tokens * (self.config.d_model as f64).sqrt())?;
+                pass.show(at, "tokens_scaled", &scaled);
+                scaled
+            }
             false => tokens,
         };
         let positions = match self.config.positions {

@@ -7,6 +7,8 @@ mod folders;
 mod golden;
 mod layouts;
 mod learning;
+mod look;
+mod paper;
 mod parameters;
 mod reference;
 

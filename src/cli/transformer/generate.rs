@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 
 use clap::Args;
 use serde_json::json;
+use wordgrove::Error;
 use wordgrove::tokens::StreamDecoder;
-use wordgrove::transformer::{GenerateConfig, Sampling, StopWords, Transformer, generate, line_end};
-use wordgrove::{Error, TokenId, Tokenizer};
+use wordgrove::transformer::{GenerateConfig, Sampling, StopWords, generate, line_end, text_ids};
 
 use super::{ModelArguments, use_threads};
 use crate::cli::failure::{Failure, Outcome};
@@ -63,7 +63,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
     use_threads(arguments.model.threads)?;
     let (transformer, tokenizer) = arguments.model.open()?;
     let prompt = prompt(arguments)?;
-    let ids = prompt_ids(&transformer, &tokenizer, &prompt)?;
+    let ids = text_ids(transformer.config(), &tokenizer, &prompt);
+    if ids.is_empty() {
+        return Err(Failure::Usage(
+            "PROMPT: this model does not say how a text begins: give it some words".to_string(),
+        ));
+    }
     let space = if tokenizer.is_words() && !prompt.is_empty() { " " } else { "" };
     let mut text = Text {
         before: format!("{prompt}{space}"),
@@ -116,31 +121,6 @@ fn prompt(arguments: &Arguments) -> Outcome<String> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes).map_err(Error::io("-"))?;
     Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_string())
-}
-
-/// The ids of the prompt; of nothing, the mark that lines begin after.
-fn prompt_ids(transformer: &Transformer, tokenizer: &Tokenizer, prompt: &str) -> Outcome<Vec<TokenId>> {
-    let line_end = line_end(transformer.config());
-    let mut ids = Vec::new();
-    if tokenizer.is_words() {
-        // Beside whole words the end of a line is a mark.
-        for (number, line) in prompt.split('\n').enumerate() {
-            ids.extend(line_end.filter(|_| number > 0));
-            ids.extend(tokenizer.encode(line.as_bytes()));
-        }
-    } else {
-        ids = tokenizer.encode(prompt.as_bytes());
-    }
-    // Other people's models may have no such mark.
-    if ids.is_empty() {
-        ids.extend(line_end.or(transformer.config().end_id.map(TokenId)));
-    }
-    if ids.is_empty() {
-        return Err(Failure::Usage(
-            "PROMPT: this model does not say how a text begins: give it some words".to_string(),
-        ));
-    }
-    Ok(ids)
 }
 
 /// The text as it comes.
