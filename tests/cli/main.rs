@@ -10,6 +10,8 @@ mod checkpoints;
 mod export;
 mod faults;
 mod files;
+#[cfg(feature = "transformer")]
+mod look;
 mod queries;
 mod tokenizer;
 mod training;

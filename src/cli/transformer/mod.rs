@@ -1,9 +1,12 @@
 //! `wordgrove transformer`: train a small transformer, and use it.
 
+mod attention;
 mod data;
 mod embed;
 mod generate;
+mod look;
 mod settings;
+mod trace;
 mod train;
 mod translate;
 
@@ -34,6 +37,10 @@ enum Verb {
     Translate(translate::Arguments),
     /// Sentences → vectors, a line for a line
     Embed(embed::Arguments),
+    /// Which tokens look at which, in every layer and head: a page, or a picture
+    Attention(attention::Arguments),
+    /// Every step from the tokens to the predicted one, with the model's own numbers
+    Trace(trace::Arguments),
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
@@ -43,6 +50,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Verb::Generate(arguments) => generate::run(arguments),
         Verb::Translate(arguments) => translate::run(arguments),
         Verb::Embed(arguments) => embed::run(arguments),
+        Verb::Attention(arguments) => attention::run(arguments),
+        Verb::Trace(arguments) => trace::run(arguments),
     }
 }
 
@@ -58,6 +67,11 @@ struct ModelArguments {
 }
 
 impl ModelArguments {
+    /// What its folder is called.
+    fn name(&self) -> String {
+        self.model.file_name().unwrap_or(self.model.as_os_str()).to_string_lossy().into_owned()
+    }
+
     /// Opens it.
     fn open(&self) -> Outcome<(Transformer, Tokenizer)> {
         let Checkpoint { transformer, tokenizer, .. } = Checkpoint::open(&self.model)?;
