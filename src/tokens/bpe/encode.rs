@@ -366,6 +366,7 @@ mod tests {
 
     #[test]
     fn a_million_equal_bytes_are_merged_in_the_end() {
+        // A4
         let picks: Vec<(u32, u32)> = (0..20u32).map(|i| if i == 0 { (0, 0) } else { (i + 2, i + 2) }).collect();
         let (merger, _) = merger(&picks);
         let mut ids = Vec::new();
