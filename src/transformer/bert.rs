@@ -8,20 +8,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::transformer::config::{Norm, OutputLayer, Positions, Shape, TransformerConfig};
-use crate::transformer::layout::{Entries, Entry, Part, activation_name, activation_named, parsed, token};
+use crate::transformer::layout::{Entries, Entry, Layout, Part, activation_name, activation_named, parsed, token};
 
 /// What BERT's layout cannot say of this configuration.
 pub(super) fn misfit(config: &TransformerConfig) -> Option<String> {
-    if config.norm != Norm::Post {
-        return Some("its norms stand after each residual sum (--norm post)".into());
-    }
-    if config.positions != Positions::Learned {
-        return Some(format!("its positions are learned, not {}", config.positions));
-    }
-    if config.output == OutputLayer::Tree {
-        return Some("its output layer is a softmax, not a tree".into());
-    }
-    config.scale_embedding.then(|| "its embeddings are not scaled".into())
+    let other = Layout::other_than(config, Norm::Post, Positions::Learned);
+    other.or_else(|| config.scale_embedding.then(|| "its embeddings are not scaled".into()))
 }
 
 pub(super) fn config_json(config: &TransformerConfig) -> Value {

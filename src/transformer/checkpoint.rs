@@ -19,7 +19,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -137,7 +136,7 @@ impl Checkpoint {
     /// A file or a folder at `path` that is no transformer of ours, or holds other files as well (they would be lost); a
     /// parent that is missing or read-only; too little room.
     pub fn check_destination(path: &Path, parameter_bytes: u64, extra_bytes: u64) -> Result<()> {
-        look(path)?;
+        destination::look(path, may_replace)?;
         destination::check(path, parameter_bytes.saturating_add(extra_bytes).saturating_add(1 << 20))
     }
 
@@ -160,7 +159,7 @@ impl Checkpoint {
             let reason = format!("the tokenizer has {} tokens, the model {}", tokenizer.n_tokens(), config.n_tokens);
             return Err(Error::format(path, reason));
         }
-        look(path)?;
+        destination::look(path, may_replace)?;
         let layout = Layout::of(config);
         let tensors = write(transformer, layout)?;
         let folder = NewFolder::beside(path)?;
@@ -266,23 +265,8 @@ fn tokenizer_config(config: &TransformerConfig, tokenizer: &Tokenizer) -> Value 
     all
 }
 
-/// [`may_replace`], at a moment when no other run is in the middle of replacing.
-fn look(path: &Path) -> Result<()> {
-    let _turn = destination::take_turn(path);
-    may_replace(path)
-}
-
 /// Whether what is at `path` is a transformer of ours and nothing else.
-fn may_replace(path: &Path) -> Result<()> {
-    if !path.is_dir() {
-        return Ok(());
-    }
-    let names: Vec<_> = fs::read_dir(path)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
-        .map_err(Error::io(path))?;
-    if names.is_empty() {
-        return Ok(());
-    }
+fn may_replace(path: &Path, names: &[OsString]) -> Result<()> {
     let ours = read_json(&path.join(CONFIG)).ok().filter(|all| all.contains_key("wordgrove"));
     let Some(Ok(ours)) = ours.filter(|all| Layout::named(all).is_ok()).map(|all| Ours::read(&all)) else {
         return Err(Error::format(

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::transformer::config::{Shape, TransformerConfig};
+use crate::transformer::config::{Norm, OutputLayer, Positions, Shape, TransformerConfig};
 use crate::transformer::fused::Activation;
 use crate::transformer::parameters::declared;
 use crate::transformer::{bert, gpt2, marian};
@@ -107,6 +107,20 @@ impl Layout {
             Shape::Encoder => ("BERT", bert::misfit(config)),
         };
         reason.map(|reason| format!("{name}'s layout cannot say it: {reason}"))
+    }
+
+    /// What keeps a configuration out of a layout whose norms and positions are these.
+    pub(super) fn other_than(config: &TransformerConfig, norm: Norm, positions: Positions) -> Option<String> {
+        if config.norm != norm {
+            return Some(match norm {
+                Norm::Pre => "its norms stand before each part (--norm pre)".into(),
+                Norm::Post => "its norms stand after each residual sum (--norm post)".into(),
+            });
+        }
+        if config.positions != positions {
+            return Some(format!("its positions are {positions}, not {}", config.positions));
+        }
+        (config.output == OutputLayer::Tree).then(|| "its output layer is a softmax, not a tree".into())
     }
 
     /// The layout that a `config.json` names.

@@ -7,23 +7,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::transformer::config::{Norm, OutputLayer, Positions, Shape, TransformerConfig};
-use crate::transformer::layout::{Entries, Entry, Part, activation_name, activation_named, parsed, token};
+use crate::transformer::layout::{Entries, Entry, Layout, Part, activation_name, activation_named, parsed, token};
 
 /// Marian's layer norms are PyTorch's default, and its settings cannot say another.
 const EPSILON: f64 = 1e-5;
 
 /// What Marian's layout cannot say of this configuration.
 pub(super) fn misfit(config: &TransformerConfig) -> Option<String> {
-    if config.norm != Norm::Post {
-        return Some("its norms stand after each residual sum (--norm post)".into());
-    }
-    if config.positions != Positions::SinusoidalHalves {
-        return Some(format!("its positions are sinusoidal-halves, not {}", config.positions));
-    }
-    if config.output == OutputLayer::Tree {
-        return Some("its output layer is a softmax, not a tree".into());
-    }
-    (config.norm_epsilon != EPSILON).then(|| format!("its norm-epsilon is {EPSILON}, not {}", config.norm_epsilon))
+    let other = Layout::other_than(config, Norm::Post, Positions::SinusoidalHalves);
+    other.or_else(|| {
+        (config.norm_epsilon != EPSILON).then(|| format!("its norm-epsilon is {EPSILON}, not {}", config.norm_epsilon))
+    })
 }
 
 pub(super) fn config_json(config: &TransformerConfig) -> Value {

@@ -11,7 +11,7 @@
 //! the same destination removes those that nobody holds, once they are a minute old (a folder is made a moment before it
 //! is locked). `.NAME.wordgrove-old-XXXXXX` is an old folder set aside; it goes only after a new one is in place.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -49,15 +49,15 @@ impl NewFolder {
     }
 
     /// Puts the folder, whose files the caller has flushed, in the place of the old one. `may_replace` is asked about
-    /// what is there now.
+    /// what is there now, as by [`look`].
     ///
     /// # Errors
     /// When that cannot be done the new folder is kept under a name that the error gives: it may be hours of work.
-    pub fn put_in_place(self, may_replace: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    pub fn put_in_place(self, may_replace: impl FnOnce(&Path, &[OsString]) -> Result<()>) -> Result<()> {
         let NewFolder { target, beside, _lock } = self;
         let turn = take_turn(&target);
         let new = beside.keep();
-        let placed = sync_folder(&new).and_then(|()| may_replace(&target)).and_then(|()| place(&new, &target));
+        let placed = sync_folder(&new).and_then(|()| ask(&target, may_replace)).and_then(|()| place(&new, &target));
         if let Err(error) = placed {
             let mut kept = target.file_name().unwrap_or_default().to_os_string();
             kept.push(".kept-");
@@ -89,7 +89,7 @@ fn write_flushed(path: &Path, contents: &dyn Fn(&mut dyn Write) -> io::Result<()
 ///
 /// Without it a run that looks at the old folder while another exchanges it sees half of each. The lock is on the parent
 /// folder itself and leaves nothing behind; `None` where folders cannot be locked.
-pub(crate) fn take_turn(path: &Path) -> Option<File> {
+fn take_turn(path: &Path) -> Option<File> {
     #[cfg(unix)]
     {
         // Through links, so that all who mean the same folder wait for each other.
@@ -103,6 +103,26 @@ pub(crate) fn take_turn(path: &Path) -> Option<File> {
         let _ = path;
         None
     }
+}
+
+/// Asks `may_replace` about the names in the folder at `path`, at a moment when no other run is in the middle of replacing
+/// it. Nothing there, or an empty folder, may always be replaced; files and broken links are the business of [`check`].
+///
+/// # Errors
+/// What `may_replace` answers; a folder that cannot be read.
+pub(crate) fn look(path: &Path, may_replace: impl FnOnce(&Path, &[OsString]) -> Result<()>) -> Result<()> {
+    let _turn = take_turn(path);
+    ask(path, may_replace)
+}
+
+fn ask(path: &Path, may_replace: impl FnOnce(&Path, &[OsString]) -> Result<()>) -> Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let names: Vec<OsString> = fs::read_dir(path)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+        .map_err(Error::io(path))?;
+    if names.is_empty() { Ok(()) } else { may_replace(path, &names) }
 }
 
 /// Finds out, before any work is done, that a folder can be put at `path` and that there is room for `needed_bytes`.
@@ -289,7 +309,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("model");
         for text in ["first", "second"] {
-            write_new(&path, text).put_in_place(|_| Ok(())).unwrap();
+            write_new(&path, text).put_in_place(|_, _| Ok(())).unwrap();
             assert_eq!(fs::read_to_string(path.join("a")).unwrap(), text);
             assert_eq!(names(home.path()), ["model"]);
         }
@@ -301,7 +321,7 @@ mod tests {
         let path = home.path().join("m".repeat(255));
         for text in ["first", "second"] {
             check(&path, 0).unwrap();
-            write_new(&path, text).put_in_place(|_| Ok(())).unwrap();
+            write_new(&path, text).put_in_place(|_, _| Ok(())).unwrap();
             assert_eq!(fs::read_to_string(path.join("a")).unwrap(), text);
         }
         if cfg!(target_os = "linux") {
@@ -321,8 +341,8 @@ mod tests {
     fn what_may_not_be_replaced_stays_and_the_new_one_is_kept_elsewhere() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("model");
-        write_new(&path, "first").put_in_place(|_| Ok(())).unwrap();
-        let refused = write_new(&path, "second").put_in_place(|path| Err(Error::format(path, "is dear to me")));
+        write_new(&path, "first").put_in_place(|_, _| Ok(())).unwrap();
+        let refused = write_new(&path, "second").put_in_place(|path, _| Err(Error::format(path, "is dear to me")));
         let message = refused.unwrap_err().to_string();
         assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "first");
         let [_, kept] = &names(home.path())[..] else { panic!("{:?}", names(home.path())) };
@@ -374,7 +394,7 @@ mod tests {
         fs::create_dir(&path).unwrap();
         std::os::unix::fs::symlink(&path, &link).unwrap();
         std::os::unix::fs::symlink("nowhere", &broken).unwrap();
-        write_new(&link, "first").put_in_place(|_| Ok(())).unwrap();
+        write_new(&link, "first").put_in_place(|_, _| Ok(())).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "first");
         assert!(check(&broken, 0).unwrap_err().to_string().contains("leads nowhere"));

@@ -19,7 +19,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -191,7 +191,7 @@ impl Model {
     /// A file or a folder at `path` that is not a model, or holds other files as well (they would be lost); a parent
     /// that is missing or read-only; too little room.
     pub fn check_destination(path: &Path, n_tokens: usize, dim: usize) -> Result<()> {
-        look(path)?;
+        destination::look(path, may_replace)?;
         // Two matrices, and per token a count and some eighty bytes of tokenizer.json.
         let per_token = 8 * (dim as u64) + 8 + 80;
         destination::check(path, per_token.saturating_mul(n_tokens as u64).saturating_add(1 << 16))
@@ -265,7 +265,7 @@ impl Model {
 
 fn write_folder(path: &Path, tokenizer: &Tokenizer, tensors: &Tensors<'_>, config: &ModelConfig) -> Result<()> {
     assert_eq!(tensors.embeddings.n_rows, tokenizer.n_tokens());
-    look(path)?;
+    destination::look(path, may_replace)?;
     let folder = NewFolder::beside(path)?;
     let write = |name: &str, contents: &dyn Fn(&mut dyn Write) -> io::Result<()>| folder.write(name, contents);
     let json = |value: &Value| serde_json::to_vec_pretty(value).map_err(io::Error::from);
@@ -279,21 +279,8 @@ fn write_folder(path: &Path, tokenizer: &Tokenizer, tensors: &Tensors<'_>, confi
     folder.put_in_place(may_replace)
 }
 
-/// [`may_replace`], at a moment when no other run is in the middle of replacing.
-fn look(path: &Path) -> Result<()> {
-    let _turn = destination::take_turn(path);
-    may_replace(path)
-}
-
-/// Nothing at `path`, an empty folder, or a model and nothing else: anything else would be lost.
-fn may_replace(path: &Path) -> Result<()> {
-    if !path.is_dir() {
-        // Files and broken links are the business of `destination`.
-        return Ok(());
-    }
-    let names: Vec<_> = fs::read_dir(path)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
-        .map_err(Error::io(path))?;
+/// A model and nothing else: anything else would be lost.
+fn may_replace(path: &Path, names: &[OsString]) -> Result<()> {
     if let Some(other) = names.iter().find(|name| !FILES.iter().any(|file| name == file)) {
         let other = Path::new(other).display();
         return Err(Error::format(
@@ -301,10 +288,10 @@ fn may_replace(path: &Path) -> Result<()> {
             format!("holds '{other}', which is not part of a model and would be lost: save elsewhere"),
         ));
     }
-    if names.is_empty() || matches!(read_config(&path.join(CONFIG)), Ok((Some(_), _))) {
-        return Ok(());
+    match read_config(&path.join(CONFIG)) {
+        Ok((Some(_), _)) => Ok(()),
+        _ => Err(Error::format(path, "is not a model that wordgrove wrote, and would be lost: save elsewhere")),
     }
-    Err(Error::format(path, "is not a model that wordgrove wrote, and would be lost: save elsewhere"))
 }
 
 fn missing(path: &Path) -> Error {

@@ -46,6 +46,8 @@ def main():
     args = parser.parse_args()
     if not (args.text or args.pairs):
         parser.error("give --text or --pairs")
+    # A bare name would be looked for on the path.
+    args.program = args.program.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
 
     rows = []

@@ -3,6 +3,8 @@
 //! `cargo bench --bench transformer -- step FOLDER`: one line of JSON per training step with the model and the batches that
 //! `transformer_peers.py` beside this file wrote there; that script runs it next to PyTorch.
 //! `-- gradients FOLDER`: writes the gradients of the first batch to `gradients.safetensors` there.
+//! `-- generate FOLDER`: goes on greedily from the beginning of each batch's first text until the context is full; a line of
+//! JSON each.
 //! `-- attention`: milliseconds and peak memory of attention over the length, plain and tiled.
 //! `-- head`: microseconds per token of the two output layers at 8192 and 32768 tokens.
 
@@ -12,6 +14,7 @@ mod clock;
 mod peak;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,9 +22,10 @@ use candle_core::{Device, Result, Tensor, Var};
 use clock::Clock;
 use peak::peak_mebibytes;
 use wordgrove::HuffmanTree;
+use wordgrove::tokens::TokenId;
 use wordgrove::transformer::fused::{AttentionKind, Mask, attention, softmax_loss, tree_loss};
 use wordgrove::transformer::optimizer::{AdamW, AdamWConfig};
-use wordgrove::transformer::{Checkpoint, Pass, Transformer};
+use wordgrove::transformer::{Checkpoint, GenerateConfig, Pass, Sampling, Transformer, generate};
 
 const HEADS: usize = 8;
 const WIDTH: usize = 256;
@@ -34,6 +38,7 @@ fn main() -> std::result::Result<(), Failure> {
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["step", folder] => steps(folder)?,
         ["gradients", folder] => first_gradients(folder)?,
+        ["generate", folder] => texts(folder)?,
         ["attention"] => {
             for n in [256, 1024, 4096, 16384] {
                 for kind in ["plain", "tiled"] {
@@ -45,7 +50,9 @@ fn main() -> std::result::Result<(), Failure> {
         }
         ["attention", kind, n] => one_attention(kind, n.parse()?)?,
         ["head"] => heads()?,
-        _ => eprintln!("usage: cargo bench --bench transformer -- step FOLDER | gradients FOLDER | attention | head"),
+        _ => eprintln!(
+            "usage: cargo bench --bench transformer -- step FOLDER | gradients FOLDER | generate FOLDER | attention | head"
+        ),
     }
     Ok(())
 }
@@ -104,6 +111,27 @@ fn steps(folder: &str) -> std::result::Result<(), Failure> {
         println!(
             r#"{{"loss": {loss}, "norm": {norm}, "wall": {wall}, "cpu": {cpu}, "forward": {forward}, "backward": {backward}, "optimizer": {optimizer}}}"#
         );
+    }
+    Ok(())
+}
+
+/// Token by token with a cache, as `wordgrove transformer generate` does it. The reading of the prompt is not timed.
+fn texts(folder: &str) -> std::result::Result<(), Failure> {
+    const PROMPT: usize = 16;
+    let (model, _) = model(folder)?;
+    let config = GenerateConfig { sampling: Sampling::GREEDY, ..GenerateConfig::default() };
+    for (inputs, _) in batches(folder)? {
+        let prompt: Vec<u32> = inputs.narrow(0, 0, 1)?.narrow(1, 0, PROMPT)?.flatten_all()?.to_vec1()?;
+        let prompt: Vec<TokenId> = prompt.into_iter().map(TokenId).collect();
+        let (mut ids, mut clock) = (Vec::new(), None);
+        generate(&model, &prompt, &config, &mut |id| {
+            // From the first new token to the last one that fits.
+            clock.get_or_insert_with(Clock::start);
+            ids.push(id.0);
+            Ok(if PROMPT + ids.len() == CONTEXT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        let (cpu, wall) = clock.ok_or("no token came")?.read();
+        println!(r#"{{"ids": {ids:?}, "n": {}, "wall": {wall}, "cpu": {cpu}}}"#, ids.len() - 1);
     }
     Ok(())
 }

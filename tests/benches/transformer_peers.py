@@ -1,10 +1,12 @@
-"""A training step of a small decoder here and in PyTorch: the same initial weights, the same batches, by turns.
+"""A training step, and generation, of a small decoder here and in PyTorch: the same weights, the same batches, by turns.
 
     python tests/benches/transformer_peers.py TEXT [--steps 12] [--rounds 3]
 
 Decoder: 4 layers, 8 heads, d 256, feed-forward 1024 (tanh GELU), context 128, vocabulary 8192, tied head, AdamW, batches
 of 8 x 128 tokens. Prints the largest difference of the losses step by step, and tokens per second of wall and of CPU time
-as medians over the rounds. Both sides get --threads threads (2). Needs torch, numpy, safetensors.
+as medians over the rounds. Then both go on greedily from 16 tokens until the context is full, token by token with a cache
+(PyTorch in a plain loop over tensors allocated once, in inference mode); the tokens must be the same. Both sides get
+--threads threads (2). Needs torch, numpy, safetensors.
 """
 
 import argparse
@@ -23,10 +25,11 @@ parser.add_argument("text")
 parser.add_argument("--steps", type=int, default=12)
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=int, default=2)
-parser.add_argument("--worker", choices=["torch"])
+parser.add_argument("--worker", choices=["torch", "torch-generate"])
 parser.add_argument("--folder")
 arguments = parser.parse_args()
 
+PROMPT = 16
 LAYERS, HEADS, WIDTH, INNER, CONTEXT, TOKENS, BATCH = 4, 8, 256, 1024, 128, 8192, 8
 RATE = 3e-4
 
@@ -61,14 +64,10 @@ def prepare(folder):
     numpy.stack([stream[start : start + CONTEXT + 1] for start in starts]).tofile(f"{folder}/batches.bin")
 
 
-def torch_worker(folder):
-    import numpy
-    import torch
-    import torch.nn.functional as F
+def torch_weights(folder):
+    """Under our names; GPT-2's files hold the weights of linear layers transposed."""
     from safetensors.torch import load_file
 
-    torch.set_num_threads(arguments.threads)
-    # Under our names; GPT-2's files hold the weights of linear layers transposed.
     ours = {"transformer.wte": "tokens", "transformer.wpe": "positions", "transformer.ln_f": "decoder.norm", "transformer.h.": "decoder."}
     ours |= {".ln_1": ".attention_norm", ".ln_2": ".feed_forward_norm", ".attn.c_attn": ".attention.qkv", ".attn.c_proj": ".attention.output"}
     ours |= {".mlp.c_fc": ".feed_forward.up", ".mlp.c_proj": ".feed_forward.down"}
@@ -80,7 +79,18 @@ def torch_worker(folder):
             name = name.replace("weight", "gain")
         for old, new in ours.items():
             name = name.replace(old, new)
-        weights[name] = tensor.requires_grad_()
+        weights[name] = tensor
+    return weights
+
+
+def torch_worker(folder):
+    import numpy
+    import torch
+    import torch.nn.functional as F
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(arguments.threads)
+    weights = {name: tensor.requires_grad_() for name, tensor in torch_weights(folder).items()}
     batches = numpy.fromfile(f"{folder}/batches.bin", "uint32").astype("int64").reshape(-1, BATCH, CONTEXT + 1)
     groups = [
         {"params": [w for w in weights.values() if w.dim() >= 2], "weight_decay": 0.01},
@@ -122,6 +132,45 @@ def torch_worker(folder):
         print(json.dumps({"loss": loss, "norm": norm.item(), "wall": wall, "cpu": cpu}), flush=True)
 
 
+def torch_generate(folder):
+    import numpy
+    import torch
+    import torch.nn.functional as F
+
+    torch.set_num_threads(arguments.threads)
+    w = torch_weights(folder)
+    batches = numpy.fromfile(f"{folder}/batches.bin", "uint32").astype("int64").reshape(-1, BATCH, CONTEXT + 1)
+    keys, values = (torch.empty(LAYERS, 1, HEADS, CONTEXT, WIDTH // HEADS) for _ in range(2))
+
+    def logits(ids, start):
+        n, end = len(ids), start + len(ids)
+        x = (F.embedding(ids, w["tokens.weight"]) + w["positions.weight"][start:end])[None]
+        for layer in range(LAYERS):
+            p = f"decoder.{layer}."
+            y = F.layer_norm(x, (WIDTH,), w[p + "attention_norm.gain"], w[p + "attention_norm.bias"], 1e-5)
+            q, k, v = F.linear(y, w[p + "attention.qkv.weight"], w[p + "attention.qkv.bias"]).split(WIDTH, 2)
+            q, k, v = (t.view(1, n, HEADS, WIDTH // HEADS).transpose(1, 2) for t in (q, k, v))
+            keys[layer, :, :, start:end], values[layer, :, :, start:end] = k, v
+            y = F.scaled_dot_product_attention(q, keys[layer, :, :, :end], values[layer, :, :, :end], is_causal=n > 1)
+            y = y.transpose(1, 2).reshape(1, n, WIDTH)
+            x = x + F.linear(y, w[p + "attention.output.weight"], w[p + "attention.output.bias"])
+            y = F.layer_norm(x, (WIDTH,), w[p + "feed_forward_norm.gain"], w[p + "feed_forward_norm.bias"], 1e-5)
+            y = F.gelu(F.linear(y, w[p + "feed_forward.up.weight"], w[p + "feed_forward.up.bias"]), approximate="tanh")
+            x = x + F.linear(y, w[p + "feed_forward.down.weight"], w[p + "feed_forward.down.bias"])
+        x = F.layer_norm(x[:, -1], (WIDTH,), w["decoder.norm.gain"], w["decoder.norm.bias"], 1e-5)
+        return F.linear(x, w["tokens.weight"])
+
+    with torch.inference_mode():
+        for batch in batches:
+            ids = [logits(torch.from_numpy(batch[0, :PROMPT].copy()), 0).argmax(-1)]
+            wall, cpu = time.perf_counter(), time.process_time()
+            for at in range(PROMPT, CONTEXT - 1):
+                ids.append(logits(ids[-1], at).argmax(-1))
+            ids = torch.cat(ids).tolist()
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            print(json.dumps({"ids": ids, "n": len(ids) - 1, "wall": wall, "cpu": cpu}), flush=True)
+
+
 def run(command):
     threads = str(arguments.threads)
     environment = dict(os.environ, RAYON_NUM_THREADS=threads, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
@@ -155,18 +204,35 @@ def main():
         )
         print(f"losses of {arguments.steps} steps: {rounds['PyTorch'][0][0]['loss']:.5f} to {rounds['PyTorch'][0][-1]['loss']:.5f}, largest difference {worst:.2g}")
         n = BATCH * CONTEXT
+        compare(rounds, "tokens trained on", lambda step, clock: n / step[clock])
+
+        again[1] = "torch-generate"
+        sides = {"wordgrove": [ours, "generate", folder], "PyTorch": [sys.executable, os.path.abspath(__file__), arguments.text, *again]}
+        rounds = {name: [] for name in sides}
+        for _ in range(arguments.rounds):
+            for name, command in sides.items():
+                rounds[name].append(run(command))
+        texts = {name: [text["ids"] for text in of[0]] for name, of in rounds.items()}
+        same = sum(a == b for a, b in zip(texts["wordgrove"], texts["PyTorch"], strict=True))
+        print(f"greedy texts of {len(texts['PyTorch'][0])} tokens: {same} of {len(texts['PyTorch'])} are the same")
+        compare(rounds, "tokens written", lambda text, clock: text["n"] / text[clock])
+
+
+def compare(rounds, what, speed):
+    for clock in ("wall", "cpu"):
         speeds = {}
-        for clock in ("wall", "cpu"):
-            for name in sides:
-                # The first two steps fill caches and pools.
-                per_round = [statistics.median(n / step[clock] for step in steps[2:]) for steps in rounds[name]]
-                best = max(n / step[clock] for steps in rounds[name] for step in steps[2:])
-                speeds[name] = statistics.median(per_round)
-                print(f"{name}: {speeds[name]:.0f} tokens per second of {clock} time (rounds {min(per_round):.0f} to {max(per_round):.0f}, best step {best:.0f})")
-            print(f"ratio, {clock} time: {speeds['wordgrove'] / speeds['PyTorch']:.2f}")
+        for name, of in rounds.items():
+            # The first two fill caches and pools.
+            per_round = [statistics.median(speed(step, clock) for step in steps[2:]) for steps in of]
+            best = max(speed(step, clock) for steps in of for step in steps[2:])
+            speeds[name] = statistics.median(per_round)
+            print(f"{name}: {speeds[name]:.0f} {what} per second of {clock} time (rounds {min(per_round):.0f} to {max(per_round):.0f}, best {best:.0f})")
+        print(f"ratio, {clock} time: {speeds['wordgrove'] / speeds['PyTorch']:.2f}")
 
 
-if arguments.worker:
+if arguments.worker == "torch":
     torch_worker(arguments.folder)
+elif arguments.worker == "torch-generate":
+    torch_generate(arguments.folder)
 else:
     main()

@@ -66,6 +66,27 @@ fn what_people_read_goes_to_standard_error() {
 }
 
 #[test]
+fn all_of_the_text_is_learned_whatever_the_loss_is_measured_on() {
+    let home = Home::with_text();
+    home.write("short.txt", small_text().lines().take(40).map(|line| format!("{line}\n")).collect::<String>());
+    let sizes = |flags: &str| {
+        let said = train(&home, &format!("--steps 2 {flags}")).done().err.replace(',', "");
+        let before = |what: &str| {
+            let words: Vec<&str> = said.split_once(what)?.0.split_whitespace().collect();
+            words.last()?.parse::<f64>().ok()
+        };
+        (before(" tokens to learn from").unwrap(), before(" tokens held out"))
+    };
+    let (whole, None) = sizes("--hold-out 0") else { panic!("something is held out") };
+    let (learned, Some(held_out)) = sizes("--validation short.txt") else { panic!("nothing is held out") };
+    assert_eq!(learned, whole);
+    assert!(0.0 < held_out && held_out < whole / 4.0, "{held_out} of {whole}");
+    let (learned, Some(held_out)) = sizes("--hold-out 25%") else { panic!("nothing is held out") };
+    // Both are counted in whole windows.
+    assert!((learned + held_out - whole).abs() < 32.0 && held_out < learned / 2.0, "{learned}, {held_out}, {whole}");
+}
+
+#[test]
 fn a_text_of_a_line_is_learned_and_one_of_a_letter_is_refused() {
     let home = Home::empty();
     home.write("line.txt", "the king and the queen");

@@ -143,18 +143,18 @@ impl DataArguments {
             counts[line_end.index()] += stream.n_sentences();
         }
         let n_cells = stream.n_cells();
-        let (end, held_out) = match validation {
+        let (learned, held_out) = match validation {
             Some((corpus, _)) => {
-                let stream = Arc::new(reading.encode(&corpus)?);
-                let n_cells = stream.n_cells();
-                (n_cells, Some((stream, 0..n_cells)))
+                let validation = Arc::new(reading.encode(&corpus)?);
+                let cells = 0..validation.n_cells();
+                (0..n_cells, Some((validation, cells)))
             }
             None => {
                 let cut = n_cells - self.held_out(n_cells, MOST_TOKENS);
-                (cut, (cut < n_cells).then(|| (Arc::clone(&stream), cut..n_cells)))
+                (0..cut, (cut < n_cells).then(|| (Arc::clone(&stream), cut..n_cells)))
             }
         };
-        let train = reading.examples(stream, 0..end.min(n_cells), Order::Shuffled(reading.batch.seed))?;
+        let train = reading.examples(stream, learned, Order::Shuffled(reading.batch.seed))?;
         let validation = match held_out {
             Some((stream, cells)) => match reading.examples(stream, cells, Order::Fixed) {
                 Err(Failure::Library(Error::TooFew { .. })) => {
