@@ -191,6 +191,7 @@ fn a_vocabulary_that_cannot_be_is_refused_and_a_smaller_one_is_reported() {
 
 #[test]
 fn a_long_run_of_anything_is_encoded_and_decoded() {
+    // A4
     let tokenizer = &learn_all(&hard_text())[0];
     for unit in ["a", "^", " ", "\n", "中", "ab", "'", "\u{3000}", "\0", "é1"] {
         let text = unit.repeat(300_000 / unit.len());

@@ -1,7 +1,7 @@
 //! Where in a text the letters are, the spaces, …: one bit a byte.
 //!
-//! In: bytes. Out: for each 64 of them a mask per kind of ASCII character. With masks, a run of letters ends where the
-//! bits of `letters & !(letters << 1)` say, for 64 bytes at once.
+//! In: bytes. Out: for each 64 of them a mask per kind of ASCII character; and one of the Chinese characters, for those who
+//! ask. With masks, a run of letters ends where the bits of `letters & !(letters << 1)` say, for 64 bytes at once.
 
 use crate::math::machine::{Detected, chosen};
 #[cfg(target_arch = "x86_64")]
@@ -92,6 +92,27 @@ impl ByteClassifier {
             }
         }
     }
+
+    /// Which of the first 64 bytes begin a character from U+4E00 to U+9FFF.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is none to look with"))]
+    pub(crate) fn han(self, text: &[u8]) -> u64 {
+        let mut last = [0; 66];
+        let bytes = match text.first_chunk() {
+            Some(bytes) => bytes,
+            None => {
+                last[..text.len()].copy_from_slice(text);
+                &last
+            }
+        };
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Avx2` exists only where AVX2 was found.
+            ByteClassifier::Avx2(_) => unsafe { x86::han_avx2(bytes) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Avx512` exists only where AVX-512 F and BW were found.
+            ByteClassifier::Avx512(_) => unsafe { x86::han_avx512(bytes) },
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -162,6 +183,42 @@ mod x86 {
         }
     }
 
+    /// # Safety
+    /// The processor has AVX-512 F and BW.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) unsafe fn han_avx512(text: &[u8; 66]) -> u64 {
+        // SAFETY: 64 bytes from each of the first three places are within the 66.
+        let [first, second, third] =
+            [0, 1, 2].map(|place| unsafe { _mm512_loadu_si512(text.as_ptr().add(place).cast()) });
+        let within = |bytes: __m512i, first: u8, count: u8| {
+            let from_first = _mm512_sub_epi8(bytes, _mm512_set1_epi8(first as i8));
+            _mm512_cmplt_epu8_mask(from_first, _mm512_set1_epi8(count as i8))
+        };
+        // E4 B8 80 is the first, E9 BF BF the last.
+        let all = within(first, 0xE5, 5) & within(second, 0x80, 64);
+        let some = within(first, 0xE4, 1) & within(second, 0xB8, 8);
+        (all | some) & within(third, 0x80, 64)
+    }
+
+    /// # Safety
+    /// The processor has AVX2.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn han_avx2(text: &[u8; 66]) -> u64 {
+        let [first, second, third] = [0, 1, 2].map(|place| {
+            // SAFETY: 32 bytes from each of these places are within the 66.
+            [0, 32].map(|half| unsafe { _mm256_loadu_si256(text.as_ptr().add(place + half).cast()) })
+        });
+        let within = |halves: [__m256i; 2], first: u8, count: u8| {
+            mask(halves.map(|half| {
+                let from_first = _mm256_sub_epi8(half, _mm256_set1_epi8(first as i8));
+                _mm256_cmpeq_epi8(_mm256_min_epu8(from_first, _mm256_set1_epi8(count as i8 - 1)), from_first)
+            }))
+        };
+        let all = within(first, 0xE5, 5) & within(second, 0x80, 64);
+        let some = within(first, 0xE4, 1) & within(second, 0xB8, 8);
+        (all | some) & within(third, 0x80, 64)
+    }
+
     /// The top bit of each byte.
     #[inline]
     #[target_feature(enable = "avx2")]
@@ -210,6 +267,27 @@ mod tests {
                     classifier.classify(text, &mut fast);
                     assert_eq!(fast, plain, "{classifier:?}, {len} bytes from {start}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn all_machines_find_the_characters_of_chinese() {
+        // The bytes around the limits, each in each place.
+        let bytes = [0, 0x7F, 0x80, 0xB7, 0xB8, 0xBF, 0xC0, 0xE3, 0xE4, 0xE5, 0xE9, 0xEA, 0xFF];
+        let text: Vec<u8> = (0..bytes.len().pow(3))
+            .flat_map(|i| [i, i / bytes.len(), i / bytes.len().pow(2)].map(|i| bytes[i % bytes.len()]))
+            .collect();
+        for classifier in ByteClassifier::all() {
+            for start in 0..text.len() {
+                let text = &text[start..text.len().min(start + 90)];
+                let is_han = |at: &usize| {
+                    let bytes = text.get(*at..at + 3).and_then(|bytes| std::str::from_utf8(bytes).ok());
+                    bytes
+                        .is_some_and(|character| ('\u{4E00}'..='\u{9FFF}').contains(&character.chars().next().unwrap()))
+                };
+                let plain = (0..64).filter(is_han).fold(0, |mask, at| mask | 1 << at);
+                assert_eq!(classifier.han(text), plain, "{classifier:?}, {text:x?}");
             }
         }
     }

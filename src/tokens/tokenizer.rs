@@ -619,6 +619,7 @@ mod tests {
 
     #[test]
     fn an_id_beyond_the_vocabulary_is_named() {
+        // A13
         let tokenizer = small_bpe();
         for id in [tokenizer.n_tokens() as u32, u32::MAX] {
             let error = tokenizer.decode(&[TokenId(0), TokenId(id)]).unwrap_err().to_string();

@@ -14,8 +14,10 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-use super::cut::Cutter;
+use super::characters::Characters;
+use super::cut::{Cutter, Times};
 use super::encode::Merger;
+use super::merge::LongPiece;
 use super::trie::{NONE, Trie};
 use crate::tokens::TokenId;
 
@@ -30,6 +32,7 @@ pub(crate) struct Backtracker {
     lens: Vec<u32>,
     trie: Trie,
     cutter: Cutter,
+    pub(super) characters: Characters,
 }
 
 /// A token by its parts.
@@ -53,7 +56,8 @@ pub(crate) struct Path {
 }
 
 impl Backtracker {
-    /// `None` for merges that this does not hold for: where a token is made in two ways, or of a later one.
+    /// `None` for merges that this does not hold for: where a token is made in two ways, or of a later one, or a pair is
+    /// listed twice.
     pub(crate) fn new(merger: &Merger) -> Option<Backtracker> {
         let mut times: HashMap<u32, u32, FxBuildHasher> = HashMap::default();
         let mut tokens = Vec::new();
@@ -66,7 +70,10 @@ impl Backtracker {
                 return None;
             }
         }
-        for merge in merger.pairs.merges() {
+        for (rank, merge) in (0..).zip(merger.pairs.merges()) {
+            if merger.pairs.rank(merge.left, merge.right) != rank {
+                return None;
+            }
             let (&left, &right) = (times.get(&merge.left)?, times.get(&merge.right)?);
             let time = tokens.len() as u32;
             bytes.push([&bytes[left as usize][..], &bytes[right as usize]].concat());
@@ -77,11 +84,11 @@ impl Backtracker {
         }
         let lens = bytes.iter().map(|bytes| u32::try_from(bytes.len())).collect::<Result<_, _>>().ok()?;
         // A token whose own bytes merge to something else never occurs.
-        let mut ids = Vec::new();
+        let (mut room, mut ids) = (LongPiece::default(), Vec::new());
         let mut occurring: BTreeMap<&[u8], u32> = BTreeMap::new();
         for (time, bytes) in bytes.iter().enumerate() {
             ids.clear();
-            merger.merge_by_rank(bytes, &mut ids);
+            merger.merge_by_rank(bytes, &mut room, &mut ids);
             if ids == [TokenId(tokens[time].id)] {
                 occurring.insert(bytes, time as u32);
             }
@@ -96,8 +103,10 @@ impl Backtracker {
             beginnings.push((bytes, time));
         }
         let trie = Trie::new(&occurring)?;
-        let cutter = Cutter::new(merger, &tokens, &bytes);
-        Some(Backtracker { tokens, lens, trie, cutter })
+        let times = Times::new(merger, &tokens);
+        let cutter = Cutter::new(&times, &bytes);
+        let characters = Characters::new(&times, &bytes);
+        Some(Backtracker { tokens, lens, trie, cutter, characters })
     }
 
     /// What knows where long pieces may be cut.
@@ -107,6 +116,12 @@ impl Backtracker {
 
     /// Appends the ids of a piece; `path` is overwritten.
     pub(crate) fn encode(&self, merger: &Merger, piece: &[u8], path: &mut Path, ids: &mut Vec<TokenId>) {
+        if !self.characters.encode(merger, piece, ids) {
+            self.encode_backtracking(merger, piece, path, ids);
+        }
+    }
+
+    fn encode_backtracking(&self, merger: &Merger, piece: &[u8], path: &mut Path, ids: &mut Vec<TokenId>) {
         path.tokens.clear();
         path.open.clear();
         path.open.resize(piece.len() / 64 + 1, !0);

@@ -1,9 +1,12 @@
 //! Pieces that were seen before, with their ids.
 //!
-//! In: a piece. Out: its ids. The one idea: a table of bounded size with four places per key, the first two in one cache
-//! line. A piece that came early is likely a frequent one and keeps its place; newcomers replace each other in the last.
-//! Up to three ids lie in the line itself, more of them in a list beside. A piece that is too long to be its own key has
-//! a fingerprint for one, and its bytes lie in the list, too. The list is emptied when it is full.
+//! In: a piece. Out: its ids. The one idea: a table of bounded size with four places per key, two in one cache line and two
+//! in the next. A piece that came early is likely a frequent one and keeps its place; newcomers replace each other in the
+//! last. Up to three ids lie in the line itself, more of them in a list beside. A piece that is too long to be its own key
+//! has a fingerprint for one, and its bytes lie in the list, too. The list is emptied when it is full.
+//!
+//! Tried, and slower: pieces that are found in the second line move to the first (it adds writes, and needs closed pairs of
+//! lines, in which more are driven out); asking for both lines beforehand; tables of a quarter of the size.
 
 use super::count::hash_key;
 use crate::math::{Zeroed, prefetch};
@@ -13,19 +16,16 @@ use bytemuck::{Pod, Zeroable};
 /// So many ids fit into a slot.
 pub(crate) const MAX_INLINE: usize = 3;
 
-/// 2²⁰ slots of 32 bytes: 32 MiB a worker. Half of that is enough for the different pieces of about 80 MB of English.
-const MAX_SLOTS: usize = 1 << 20;
+/// 2¹⁹ lines of 64 bytes: 32 MiB a worker. Half of that is enough for the different pieces of about 80 MB of English.
+const MAX_LINES: usize = 1 << 19;
 
-/// Tables of so many slots grow later and by less: they cost memory.
-const LARGE: usize = 1 << 18;
-
-/// So many slots may hold a key.
-const WAYS: usize = 4;
+/// Tables of so many lines grow later and by less: they cost memory.
+const LARGE: usize = 1 << 17;
 
 /// Every so many newcomers one takes a first place, so that what was frequent long ago goes some day.
 const TAKES_FIRST: usize = 16;
 
-/// So many ids, or four bytes of a piece, beside the slots: 8 MiB.
+/// So many ids, or four bytes of a piece, beside the lines: 8 MiB.
 const MAX_MORE: usize = 1 << 21;
 
 /// The longest piece that is kept: longer ones are seldom met again.
@@ -40,12 +40,17 @@ const LONG: u32 = 1 << 31;
 /// The ids of pieces.
 #[derive(Debug, Default)]
 pub(crate) struct PieceCache {
-    /// A power of two and two more, or none yet. A key belongs into one of four slots, the first of which is even.
-    slots: Zeroed<Slot>,
+    /// A power of two and one more, or none yet. A key belongs into a line or the next.
+    lines: Zeroed<Line>,
     n_put: usize,
     /// The ids of pieces with more than three; the bytes of long pieces, four in one, with their ids behind them.
     more: Vec<TokenId>,
 }
+
+/// One line of the processor's cache.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([Slot; 2]);
 
 /// `key` is 0 in a free slot.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -58,49 +63,85 @@ struct Slot {
 
 const FREE: Slot = Slot { key: 0, ids: [TokenId(0); MAX_INLINE + 1] };
 
-/// Where a key has its slots.
-pub(crate) type Place = usize;
+/// A piece, or a part of one, that is being looked up.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    /// 0 for what is not kept.
+    pub(crate) key: u128,
+    /// Its line in the cache.
+    line: usize,
+    /// Where it ends in the text; it begins where the one before ends.
+    pub(crate) end: usize,
+}
 
-/// The slots as they are now, for a look at many pieces.
+/// The lines as they are now, to ask for many pieces.
 #[derive(Clone, Copy)]
-pub(crate) struct Slots<'c>(&'c [Slot]);
+pub(crate) struct Lines<'c>(&'c [Line]);
 
-impl<'c> Slots<'c> {
-    /// Where a key has its slots, which are asked for. Good until the next [`put`](PieceCache::put).
+impl Lines<'_> {
+    /// Asks for a piece that will be looked up soon.
     #[inline]
-    pub(crate) fn place(self, key: u128) -> Place {
-        let place = first_slot(key, self.0.len());
-        if let Some(slot) = self.0.get(place) {
-            prefetch(slot);
-        }
-        place
-    }
+    pub(crate) fn ask(self, key: u128, end: usize) -> Asked {
+        let line = line_of(key, self.0.len());
+        prefetch(self.0, line);
 
-    /// The ids of the piece, and last how many there are; of more than three, and of long pieces,
-    /// [`more`](PieceCache::more) knows them. A place of before a [`put`](PieceCache::put) may make it miss what is here.
-    /// Key 0 is never here.
-    #[inline]
-    pub(crate) fn get(self, key: u128, place: Place) -> Option<&'c [TokenId; MAX_INLINE + 1]> {
-        let slots = self.0.get(place..)?.first_chunk::<WAYS>()?;
-        // Chosen without a branch, which would be guessed wrong too often.
-        let slot = &slots[usize::from(slots[1].key == key)];
-        if slot.key == key {
-            return (key != 0).then_some(&slot.ids);
-        }
-        slots[2..].iter().find(|slot| slot.key == key && key != 0).map(|slot| &slot.ids)
+        Asked { key, line, end }
     }
 }
 
 impl PieceCache {
-    /// The slots as they are now.
+    /// The lines as they are now.
     #[inline]
-    pub(crate) fn slots(&self) -> Slots<'_> {
-        Slots(self.slots.as_slice())
+    pub(crate) fn lines(&self) -> Lines<'_> {
+        Lines(self.lines.as_slice())
     }
 
-    /// The ids of a piece that has more than three, or is long; `None` if it is only of the same fingerprint.
-    pub(crate) fn more(&self, ids: &[TokenId; MAX_INLINE + 1], piece: &[u8]) -> Option<&[TokenId]> {
+    /// Writes the ids of pieces to `found`, up to the first that is not known, or has more than three ids, or is long;
+    /// returns how many pieces and how many ids. What was asked for before a [`put`](PieceCache::put) may be missed.
+    ///
+    /// # Panics
+    /// When `found` has not three places for each piece and one more.
+    // By itself, so that all it needs stays in registers.
+    #[inline(never)]
+    pub(crate) fn look_up(&self, asked: &[Asked], found: &mut [TokenId]) -> (usize, usize) {
+        let lines = self.lines.as_slice();
+        let (mut n, mut n_ids) = (0, 0);
+        for &Asked { key, line, .. } in asked {
+            let Some(Line(slots)) = lines.get(line) else { break };
+            // Chosen without a branch, which would be guessed wrong too often.
+            let mut slot = &slots[usize::from(slots[1].key == key)];
+            if slot.key != key {
+                let Some(Line(slots)) = lines.get(line + 1) else { break };
+                slot = &slots[usize::from(slots[1].key == key)];
+                if slot.key != key {
+                    break;
+                }
+            }
+            let n_more = slot.ids[MAX_INLINE].index();
+            if n_more.wrapping_sub(1) >= MAX_INLINE {
+                break;
+            }
+            // A whole slot is written, and the next piece's ids begin behind those that there are.
+            found[n_ids..n_ids + MAX_INLINE + 1].copy_from_slice(&slot.ids);
+            n_ids += n_more;
+            n += 1;
+        }
+        (n, n_ids)
+    }
+
+    /// The ids of any piece that is kept.
+    pub(crate) fn get(&self, asked: Asked, piece: &[u8]) -> Option<&[TokenId]> {
+        if asked.key == 0 {
+            return None;
+        }
+        let lines = self.lines.as_slice();
+        let slots =
+            [asked.line, asked.line + 1].into_iter().filter_map(|line| lines.get(line)).flat_map(|line| &line.0);
+        let ids = &slots.into_iter().find(|slot| slot.key == asked.key)?.ids;
         let (first, n) = (ids[0].index(), ids[MAX_INLINE].0);
+        if n as usize <= MAX_INLINE {
+            return Some(&ids[..n as usize]);
+        }
         if n & LONG == 0 {
             return Some(&self.more[first..][..n as usize]);
         }
@@ -109,16 +150,16 @@ impl PieceCache {
         is_same.then(|| &behind[..(n & !LONG) as usize])
     }
 
-    /// Keeps the ids of a piece.
+    /// Keeps the ids of a piece, of which there is at least one.
     pub(crate) fn put(&mut self, key: u128, piece: &[u8], ids: &[TokenId]) {
-        let n_slots = self.slots.as_slice().len();
-        let enough = if n_slots < LARGE { n_slots / 2 } else { n_slots / 4 * 3 };
-        if self.n_put >= enough && n_slots < MAX_SLOTS {
+        let n_lines = self.lines.as_slice().len();
+        let enough = if n_lines < LARGE { n_lines } else { n_lines / 4 * 7 };
+        if self.n_put >= enough && n_lines < MAX_LINES {
             self.grow();
         }
         let is_long = key & FINGERPRINT != 0;
         if self.more.len() + ids.len() + piece.len() > MAX_MORE {
-            self.slots.as_mut_slice().fill(FREE);
+            self.lines.as_mut_slice().fill(Line([FREE; 2]));
             self.more.clear();
         }
         let mut slot = Slot { key, ..FREE };
@@ -139,31 +180,32 @@ impl PieceCache {
     }
 
     fn insert(&mut self, slot: Slot) {
-        let first = first_slot(slot.key, self.slots.as_slice().len());
-        let ways = &mut self.slots.as_mut_slice()[first..first + WAYS];
-        let place = match ways.iter().position(|other| other.key == 0) {
+        let lines = self.lines.as_mut_slice();
+        let first = line_of(slot.key, lines.len());
+        let places = [(first, 0), (first, 1), (first + 1, 0), (first + 1, 1)];
+        let (line, way) = match places.into_iter().find(|&(line, way)| lines[line].0[way].key == 0) {
             Some(free) => free,
-            None if self.n_put.is_multiple_of(TAKES_FIRST) => self.n_put / TAKES_FIRST % WAYS,
-            None => WAYS - 1,
+            None if self.n_put.is_multiple_of(TAKES_FIRST) => places[self.n_put / TAKES_FIRST % places.len()],
+            None => places[places.len() - 1],
         };
-        ways[place] = slot;
+        lines[line].0[way] = slot;
     }
 
     #[cold]
     fn grow(&mut self) {
-        let n_slots = self.slots.as_slice().len().saturating_sub(WAYS - 2);
-        let n_slots = (n_slots * if n_slots < LARGE { 4 } else { 2 }).clamp(1 << 10, MAX_SLOTS);
-        let old = std::mem::replace(&mut self.slots, Zeroed::new(n_slots + WAYS - 2));
-        for slot in old.as_slice().iter().filter(|slot| slot.key != 0) {
+        let n_lines = self.lines.as_slice().len().saturating_sub(1);
+        let n_lines = (n_lines * if n_lines < LARGE { 4 } else { 2 }).clamp(1 << 9, MAX_LINES);
+        let old = std::mem::replace(&mut self.lines, Zeroed::new(n_lines + 1));
+        for slot in old.as_slice().iter().flat_map(|line| &line.0).filter(|slot| slot.key != 0) {
             self.insert(*slot);
         }
     }
 }
 
-/// Where in a table of `n_slots` the slots of a key begin.
+/// Which of `n_lines` is the first for a key.
 #[inline]
-fn first_slot(key: u128, n_slots: usize) -> usize {
-    hash_key(key) as usize & n_slots.wrapping_sub(WAYS)
+fn line_of(key: u128, n_lines: usize) -> usize {
+    hash_key(key) as usize & n_lines.wrapping_sub(2)
 }
 
 /// A key for a piece of 16 to 32 bytes; others may have the same.
@@ -193,21 +235,23 @@ mod tests {
     fn what_is_found_is_what_was_put_and_the_size_is_bounded() {
         let mut cache = PieceCache::default();
         let key = |number: u32| short_key(&number.to_le_bytes(), 0, 4);
-        let ids_of = |number: u32| -> Vec<TokenId> { (0..number % 7).map(|i| TokenId(number ^ i)).collect() };
+        let ids_of = |number: u32| -> Vec<TokenId> { (0..number % 7 + 1).map(|i| TokenId(number ^ i)).collect() };
         let long = |number: u32| format!("{number:0>20}").into_bytes();
         for number in 0..1_200_000 {
             cache.put(key(number), &number.to_le_bytes(), &ids_of(number));
             let long = long(number);
             cache.put(fingerprint(&long), &long, &ids_of(number + 1));
         }
-        assert_eq!(cache.slots.as_slice().len(), MAX_SLOTS + WAYS - 2);
+        assert_eq!(cache.lines.as_slice().len(), MAX_LINES + 1);
         assert!(cache.more.len() <= MAX_MORE);
         let get = |key: u128, piece: &[u8]| -> Option<Vec<TokenId>> {
-            let ids = cache.slots().get(key, cache.slots().place(key))?;
-            match ids[MAX_INLINE].index() {
-                n @ ..=MAX_INLINE => Some(ids[..n].to_vec()),
-                _ => cache.more(ids, piece).map(<[TokenId]>::to_vec),
+            let asked = cache.lines().ask(key, piece.len());
+            let all = cache.get(asked, piece).map(<[TokenId]>::to_vec);
+            let mut found = [TokenId(0); MAX_INLINE + 1];
+            if let (1, n) = cache.look_up(&[asked], &mut found) {
+                assert_eq!(all.as_deref(), Some(&found[..n]));
             }
+            all
         };
         let mut n_found = [0; 2];
         for number in 0..1_200_000 {
@@ -227,5 +271,6 @@ mod tests {
         assert_eq!(get(fingerprint(&long(1_199_999)), &other), None, "only the fingerprint is the same");
         let other = [&b"!"[..], &long(1_199_999)[1..]].concat();
         assert_eq!(get(fingerprint(&long(1_199_999)), &other), None, "only the fingerprint is the same");
+        assert_eq!(get(0, b"a piece that is not kept"), None);
     }
 }

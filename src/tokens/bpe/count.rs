@@ -43,8 +43,8 @@ impl Slot {
 pub(crate) fn short_key(text: &[u8], start: usize, end: usize) -> u128 {
     let len = end - start;
     debug_assert!((1..=MAX_SHORT).contains(&len));
-    let bytes = match text.get(start..start + 16) {
-        Some(bytes) => u128::from_le_bytes(bytes.try_into().expect("16 bytes")),
+    let bytes = match text.get(start..).and_then(<[u8]>::first_chunk) {
+        Some(bytes) => u128::from_le_bytes(*bytes),
         // The last pieces of a text, where 16 bytes are no longer there.
         None => {
             let mut bytes = [0; 16];

@@ -40,7 +40,7 @@ const BEFORE: u64 = 1;
 const BEHIND: u64 = 2;
 
 /// A character of one or three bytes as its bytes, the first lowest; `OTHER` for what is neither.
-type Unit = u32;
+pub(super) type Unit = u32;
 
 const OTHER: Unit = 0;
 
@@ -48,12 +48,11 @@ const OTHER: Unit = 0;
 pub(super) const MAX_CUTS: usize = 32;
 
 impl Cutter {
-    /// `tokens` by time, `bytes` theirs.
-    pub(super) fn new(merger: &Merger, tokens: &[Token], bytes: &[Vec<u8>]) -> Cutter {
-        let times = Times::new(merger, tokens);
+    /// `bytes` are those of the tokens by time.
+    pub(super) fn new(times: &Times<'_>, bytes: &[Vec<u8>]) -> Cutter {
         let mut pairs: Vec<(Unit, Unit)> = Vec::new();
         let mut cutter = Cutter { joined: Vec::new(), shift: 0, loose: vec![0; (2 << 16) / 64] };
-        for (time, token) in tokens.iter().enumerate().skip(256) {
+        for (time, token) in times.tokens.iter().enumerate().skip(256) {
             let (left, right) = (&bytes[token.left as usize], &bytes[token.right as usize]);
             let lefts = times.lefts(left, time as u32);
             let rights = times.rights(right, time as u32);
@@ -120,7 +119,7 @@ impl Cutter {
 
 /// The unit at a place, and its length.
 #[inline]
-fn unit_at(piece: &[u8], at: usize) -> (Unit, usize) {
+pub(super) fn unit_at(piece: &[u8], at: usize) -> (Unit, usize) {
     match piece[at..] {
         [a, b, c, ..] if is_three(a, b, c) => (unit(a, b, c), 3),
         [a, ..] if a < 0x80 => (u32::from(a), 1),
@@ -128,18 +127,18 @@ fn unit_at(piece: &[u8], at: usize) -> (Unit, usize) {
     }
 }
 
-fn unit(a: u8, b: u8, c: u8) -> Unit {
+pub(super) fn unit(a: u8, b: u8, c: u8) -> Unit {
     u32::from_le_bytes([a, b, c, 0])
 }
 
 /// A character of three bytes as a number below 2¹⁶. The other units have numbers of characters that there are not.
 #[inline]
-fn three(unit: Unit) -> usize {
+pub(super) fn three(unit: Unit) -> usize {
     ((unit & 0xF) << 12 | (unit >> 8 & 0x3F) << 6 | unit >> 16 & 0x3F) as usize
 }
 
 /// Whether the bytes look like a character of three bytes.
-fn is_three(a: u8, b: u8, c: u8) -> bool {
+pub(super) fn is_three(a: u8, b: u8, c: u8) -> bool {
     a & 0xF0 == 0xE0 && is_inner(b) && is_inner(c)
 }
 
@@ -151,16 +150,17 @@ fn is_inner(byte: u8) -> bool {
 }
 
 /// When the parts of characters merge.
-struct Times<'a> {
+pub(super) struct Times<'a> {
     merger: &'a Merger,
-    tokens: &'a [Token],
+    /// By time.
+    pub(super) tokens: &'a [Token],
     /// By token: when a merge first takes it as its left part, and as its right.
-    as_left: Vec<u32>,
-    as_right: Vec<u32>,
+    pub(super) as_left: Vec<u32>,
+    pub(super) as_right: Vec<u32>,
 }
 
 impl Times<'_> {
-    fn new<'a>(merger: &'a Merger, tokens: &'a [Token]) -> Times<'a> {
+    pub(super) fn new<'a>(merger: &'a Merger, tokens: &'a [Token]) -> Times<'a> {
         let mut times =
             Times { merger, tokens, as_left: vec![NEVER; tokens.len()], as_right: vec![NEVER; tokens.len()] };
         for (time, token) in tokens.iter().enumerate().skip(256).rev() {
@@ -171,7 +171,7 @@ impl Times<'_> {
     }
 
     /// When the two tokens merge, which is also what they become.
-    fn merge(&self, left: u32, right: u32) -> u32 {
+    pub(super) fn merge(&self, left: u32, right: u32) -> u32 {
         if left == NEVER || right == NEVER {
             return NEVER;
         }
@@ -260,6 +260,7 @@ mod tests {
     use super::*;
     use crate::tokens::TokenId;
     use crate::tokens::bpe::backtrack::Backtracker;
+    use crate::tokens::bpe::merge::LongPiece;
     use crate::tokens::bpe::{Merge, PairTable};
 
     /// Tokens are their bytes' values, then 256 and so on.
@@ -272,7 +273,7 @@ mod tests {
 
     fn merged(merger: &Merger, text: &[u8]) -> Vec<TokenId> {
         let mut ids = Vec::new();
-        merger.merge_by_rank(text, &mut ids);
+        merger.merge_by_rank(text, &mut LongPiece::default(), &mut ids);
         ids
     }
 
@@ -310,8 +311,14 @@ mod tests {
                 byte @ 0..7 => u32::from(BYTES[byte as usize]),
                 later => 256 + later - 7,
             };
-            let pairs: Vec<(u32, u32)> =
-                (7..).zip(picks).map(|(n_known, (a, b))| (token(a, n_known), token(b, n_known))).collect();
+            let mut pairs: Vec<(u32, u32)> = Vec::new();
+            for (a, b) in picks {
+                let n_known = 7 + pairs.len() as u32;
+                let pair = (token(a, n_known), token(b, n_known));
+                if !pairs.contains(&pair) {
+                    pairs.push(pair);
+                }
+            }
             let merger = merger(&pairs);
             let backtracker = Backtracker::new(&merger).unwrap();
             for text in texts {

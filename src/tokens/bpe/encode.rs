@@ -10,26 +10,20 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use binary_heap_plus::BinaryHeap;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::backtrack::{Backtracker, Path};
-use super::cache::{MAX_INLINE, MAX_KEPT, PieceCache, Place, fingerprint};
+use super::cache::{Asked, Lines, MAX_INLINE, MAX_KEPT, PieceCache, fingerprint};
 use super::count::{MAX_SHORT, short_key};
 use super::cut::MAX_CUTS;
+use super::merge::LongPiece;
 use super::pair_table::PairTable;
 use crate::tokens::TokenId;
 use crate::tokens::pretokenize::{LineFeed, Pattern};
 
-/// The longest piece that is searched from end to end.
-const MAX_SEARCHED: usize = 64;
-
 /// After so many bytes of new pieces the backtracker is built, which takes as long as merging about as many.
 const WORTH_BACKTRACKING: usize = 1 << 16;
-
-/// The rank of a pair that does not merge.
-const NEVER: u32 = u32::MAX;
 
 /// What turns pieces into ids; shared by all workers.
 #[derive(Debug)]
@@ -62,19 +56,10 @@ pub(crate) struct Workspace {
     cache: PieceCache,
     /// The pieces being looked up.
     asked: Box<[Asked; MAX_ASKED]>,
+    /// Their ids.
+    found: Box<[TokenId; MAX_FOUND]>,
     path: Path,
     long: LongPiece,
-}
-
-/// A piece, or a part of one, that is being looked up.
-#[derive(Debug, Clone, Copy, Default)]
-struct Asked {
-    /// 0 for a long piece, [`PART`] for a long part.
-    key: u128,
-    /// Where it would be in the cache.
-    place: Place,
-    /// In the text; it begins where the one before ends.
-    end: usize,
 }
 
 /// In the key of a part that must not be taken for a piece with the same bytes.
@@ -85,6 +70,7 @@ impl Default for Workspace {
         Workspace {
             cache: PieceCache::default(),
             asked: Box::new([Asked::default(); MAX_ASKED]),
+            found: Box::new([TokenId(0); MAX_FOUND]),
             path: Path::default(),
             long: LongPiece::default(),
         }
@@ -92,10 +78,13 @@ impl Default for Workspace {
 }
 
 /// So many pieces are looked up at a time: enough for the memory to answer while the next are asked for.
-const LOOKED_UP: usize = 64;
+const LOOKED_UP: usize = 256;
 
 /// Or a few more, when the last is cut into parts.
 const MAX_ASKED: usize = LOOKED_UP + MAX_CUTS;
+
+/// Room for the ids of so many, and for a slot behind them.
+const MAX_FOUND: usize = MAX_ASKED * MAX_INLINE + 1;
 
 impl Merger {
     pub(crate) fn new(id_of_byte: [u32; 256], pairs: PairTable) -> Merger {
@@ -151,31 +140,26 @@ impl Merger {
         &self,
         text: &[u8],
         start: usize,
-        ends: &[usize],
+        mut ends: &[usize],
         workspace: &mut Workspace,
         ids: &mut Vec<TokenId>,
     ) -> usize {
         let (mut first, mut n_asked, mut answered) = (start, 0, start);
-        let mut ends = ends.iter();
         loop {
-            let slots = workspace.cache.slots();
-            let mut long = None;
-            // In this order no end is taken that there is no room for.
-            for (asked, &end) in workspace.asked[n_asked..LOOKED_UP].iter_mut().zip(ends.by_ref()) {
-                if end - first > MAX_SHORT {
-                    long = Some(end);
-                    break;
-                }
-                let key = short_key(text, first, end);
-                *asked = Asked { key, place: slots.place(key), end };
-                n_asked += 1;
-                first = end;
+            let lines = workspace.cache.lines();
+            let n_short = ask(text, first, ends, lines, &mut workspace.asked[n_asked..LOOKED_UP]);
+            if n_short > 0 {
+                first = ends[n_short - 1];
+                n_asked += n_short;
+                ends = &ends[n_short..];
             }
-            if let Some(end) = long {
+            if n_asked < LOOKED_UP
+                && let Some((&end, behind)) = ends.split_first()
+            {
                 self.cut(text, first..end, |parts| {
-                    let slots = workspace.cache.slots();
+                    let lines = workspace.cache.lines();
                     for (&(end, key), asked) in parts.iter().zip(&mut workspace.asked[n_asked..]) {
-                        *asked = Asked { key, place: slots.place(key), end };
+                        *asked = lines.ask(key, end);
                     }
                     n_asked += parts.len();
                     if n_asked >= LOOKED_UP {
@@ -185,11 +169,12 @@ impl Merger {
                     }
                 });
                 first = end;
+                ends = behind;
             }
-            if n_asked >= LOOKED_UP || long.is_none() {
+            if n_asked >= LOOKED_UP || ends.is_empty() {
                 self.answer(text, answered, n_asked, workspace, ids);
                 (answered, n_asked) = (first, 0);
-                if ends.len() == 0 {
+                if ends.is_empty() {
                     return first;
                 }
             }
@@ -227,43 +212,31 @@ impl Merger {
 
     /// Appends the ids of the first `n` pieces that were asked for; they begin at `start`.
     fn answer(&self, text: &[u8], start: usize, n: usize, workspace: &mut Workspace, ids: &mut Vec<TokenId>) {
-        // A whole slot is written for every piece, and the next piece begins behind the ids that there are.
-        let mut found = [TokenId(0); MAX_ASKED * MAX_INLINE + 1];
         let (mut first, mut done) = (start, 0);
-        while done < n {
-            let slots = workspace.cache.slots();
-            let mut n_found = 0;
-            let mut other = None;
-            for &Asked { key, place, end } in &workspace.asked[done..n] {
-                let slot = slots.get(key, place);
-                match slot {
-                    Some(slot) if slot[MAX_INLINE].index() <= MAX_INLINE => {
-                        found[n_found..n_found + MAX_INLINE + 1].copy_from_slice(slot);
-                        n_found += slot[MAX_INLINE].index();
-                    }
-                    _ => {
-                        other = Some((slot, key, end));
-                        break;
-                    }
-                }
-                first = end;
-                done += 1;
+        loop {
+            let (n_known, n_ids) = workspace.cache.look_up(&workspace.asked[done..n], &mut workspace.found[..]);
+            ids.extend_from_slice(&workspace.found[..n_ids]);
+            done += n_known;
+            if done > 0 {
+                first = workspace.asked[done - 1].end;
             }
-            ids.extend_from_slice(&found[..n_found]);
-            let Some((slot, key, end)) = other else { break };
-            let piece = &text[first..end];
-            match slot.and_then(|slot| workspace.cache.more(slot, piece)) {
+            if done == n {
+                break;
+            }
+            let asked = workspace.asked[done];
+            let piece = &text[first..asked.end];
+            match workspace.cache.get(asked, piece) {
                 Some(more) => ids.extend_from_slice(more),
                 None => {
                     let known = ids.len();
-                    self.merge_new(piece, key, workspace, ids);
-                    if key & !PART != 0 {
-                        workspace.cache.put(key, piece, &ids[known..]);
+                    self.merge_new(piece, asked.key, workspace, ids);
+                    if asked.key & !PART != 0 {
+                        workspace.cache.put(asked.key, piece, &ids[known..]);
                     }
                 }
             }
-            first = end;
             done += 1;
+            first = asked.end;
         }
     }
 
@@ -276,8 +249,7 @@ impl Merger {
         }
         match self.backtracker(piece.len()) {
             Some(backtracker) => backtracker.encode(self, piece, &mut workspace.path, ids),
-            None if piece.len() <= MAX_SEARCHED => self.merge_searching(piece, ids),
-            None => self.merge_with_heap(piece, &mut workspace.long, ids),
+            None => self.merge_by_rank(piece, &mut workspace.long, ids),
         }
     }
 
@@ -294,146 +266,23 @@ impl Merger {
     fn find_whole(&self, piece: &[u8]) -> Option<TokenId> {
         self.whole.as_ref()?.get(piece).copied().map(TokenId)
     }
-
-    /// Merges a piece of any length, without the whole piece and without what backtracking knows.
-    pub(super) fn merge_by_rank(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
-        if piece.len() <= MAX_SEARCHED {
-            self.merge_searching(piece, ids);
-        } else {
-            self.merge_with_heap(piece, &mut LongPiece::default(), ids);
-        }
-    }
-
-    /// Merges a piece of 1 to 64 bytes.
-    fn merge_searching(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
-        match piece.len() {
-            ..=16 => self.merge_within::<16>(piece, ids),
-            17..=32 => self.merge_within::<32>(piece, ids),
-            _ => self.merge_within::<MAX_SEARCHED>(piece, ids),
-        }
-    }
-
-    /// Merges a piece of 1 to `N` bytes; `N` is at most 64.
-    fn merge_within<const N: usize>(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
-        // A token stays at the place of its first byte. `alive` has a bit for each place where a token is.
-        let mut alive = !0u64 >> (64 - piece.len());
-        let mut tokens = [0u32; N];
-        // The pair of a token and the next: its rank above six bits of its place, so that the least number is the
-        // leftmost pair of the lowest rank.
-        let mut pairs = [u64::MAX; N];
-        for (token, &byte) in tokens.iter_mut().zip(piece) {
-            *token = self.id_of_byte[byte as usize];
-        }
-        for (at, bytes) in piece.windows(2).enumerate() {
-            pairs[at] = ranked(self.pairs.byte_pair(bytes[0], bytes[1]), at);
-        }
-        loop {
-            let lowest = pairs.iter().fold(u64::MAX, |least, &pair| least.min(pair));
-            if lowest >> 6 >= u64::from(NEVER) {
-                break;
-            }
-            let at = (lowest & 63) as usize;
-            let next = (alive & (!1 << at)).trailing_zeros() as usize;
-            alive &= !(1 << next);
-            tokens[at] = self.pairs.merged((lowest >> 6) as u32);
-            pairs[next] = u64::MAX;
-            let after = alive & (!1 << at);
-            pairs[at] = match after {
-                0 => u64::MAX,
-                _ => ranked(self.pairs.rank(tokens[at], tokens[after.trailing_zeros() as usize]), at),
-            };
-            let before = alive & ((1 << at) - 1);
-            if before != 0 {
-                let left = 63 - before.leading_zeros() as usize;
-                pairs[left] = ranked(self.pairs.rank(tokens[left], tokens[at]), left);
-            }
-        }
-        while alive != 0 {
-            ids.push(TokenId(tokens[alive.trailing_zeros() as usize]));
-            alive &= alive - 1;
-        }
-    }
-
-    /// Merges a piece of any length; `room` is overwritten.
-    fn merge_with_heap(&self, piece: &[u8], room: &mut LongPiece, ids: &mut Vec<TokenId>) {
-        let n = piece.len();
-        room.nodes.clear();
-        room.nodes.extend(piece.iter().enumerate().map(|(at, &byte)| Node {
-            token: self.id_of_byte[byte as usize],
-            rank: NEVER,
-            previous: at.wrapping_sub(1),
-            next: at + 1,
-        }));
-        let mut waiting = std::mem::take(&mut room.waiting);
-        waiting.clear();
-        for (at, bytes) in piece.windows(2).enumerate() {
-            let rank = self.pairs.byte_pair(bytes[0], bytes[1]);
-            room.nodes[at].rank = rank;
-            if rank != NEVER {
-                waiting.push((rank, at));
-            }
-        }
-        let mut heap = BinaryHeap::from_vec_cmp(waiting, binary_heap_plus::MinComparator);
-        while let Some((rank, at)) = heap.pop() {
-            let node = room.nodes[at];
-            // One of the two has been merged with another since.
-            if node.rank != rank {
-                continue;
-            }
-            let gone = room.nodes[node.next];
-            room.nodes[node.next].rank = NEVER;
-            room.nodes[at].token = self.pairs.merged(rank);
-            room.nodes[at].next = gone.next;
-            if gone.next < n {
-                room.nodes[gone.next].previous = at;
-            }
-            for left in [node.previous, at] {
-                // The first token has `usize::MAX` before it.
-                if left < n {
-                    let right = room.nodes[left].next;
-                    let rank =
-                        if right < n { self.rank(room.nodes[left].token, room.nodes[right].token) } else { NEVER };
-                    room.nodes[left].rank = rank;
-                    if rank != NEVER {
-                        heap.push((rank, left));
-                    }
-                }
-            }
-        }
-        room.waiting = heap.into_vec();
-        let mut at = 0;
-        while at < n {
-            ids.push(TokenId(room.nodes[at].token));
-            at = room.nodes[at].next;
-        }
-    }
-
-    #[inline]
-    fn rank(&self, left: u32, right: u32) -> u32 {
-        self.pairs.rank(left, right)
-    }
 }
 
-/// A pair as a number: pairs of lower rank are less, and of equal rank those further left.
-#[inline]
-fn ranked(rank: u32, at: usize) -> u64 {
-    u64::from(rank) << 6 | at as u64
-}
-
-/// Room to merge a long piece in; the first token of a run of merged bytes sits at its first byte.
-#[derive(Debug, Default)]
-struct LongPiece {
-    nodes: Vec<Node>,
-    waiting: Vec<(u32, usize)>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    token: u32,
-    /// Of the pair that this token makes with the next.
-    rank: u32,
-    previous: usize,
-    next: usize,
+/// Asks the cache for the pieces between `first` and each of `ends`, up to the first long one and as far as there is room;
+/// returns how many.
+// By itself, so that all it needs stays in registers.
+#[inline(never)]
+fn ask(text: &[u8], mut first: usize, ends: &[usize], lines: Lines<'_>, asked: &mut [Asked]) -> usize {
+    let mut n = 0;
+    for (asked, &end) in asked.iter_mut().zip(ends) {
+        if end - first > MAX_SHORT {
+            break;
+        }
+        *asked = lines.ask(short_key(text, first, end), end);
+        n += 1;
+        first = end;
+    }
+    n
 }
 
 #[cfg(test)]
@@ -445,7 +294,7 @@ mod tests {
 
     /// The definition: find the lowest rank, merge its leftmost pair, begin again.
     fn merge_by_definition(merges: &[Merge], tokens: &mut Vec<u32>) {
-        let rank = |pair: &[u32]| merges.iter().position(|merge| [merge.left, merge.right] == *pair);
+        let rank = |pair: &[u32]| merges.iter().rposition(|merge| [merge.left, merge.right] == *pair);
         while let Some((rank, at)) =
             tokens.windows(2).enumerate().filter_map(|(at, pair)| Some((rank(pair)?, at))).min()
         {
@@ -478,7 +327,7 @@ mod tests {
             merge_by_definition(&merges, &mut expected);
             let expected: Vec<TokenId> = expected.into_iter().map(TokenId).collect();
             let mut searched = Vec::new();
-            merger.merge_searching(piece.as_bytes(), &mut searched);
+            merger.merge_by_rank(piece.as_bytes(), &mut LongPiece::default(), &mut searched);
             prop_assert_eq!(&searched, &expected);
             let mut heaped = Vec::new();
             merger.merge_with_heap(piece.as_bytes(), &mut LongPiece::default(), &mut heaped);
@@ -517,6 +366,7 @@ mod tests {
 
     #[test]
     fn a_million_equal_bytes_are_merged_in_the_end() {
+        // A4
         let picks: Vec<(u32, u32)> = (0..20u32).map(|i| if i == 0 { (0, 0) } else { (i + 2, i + 2) }).collect();
         let (merger, _) = merger(&picks);
         let mut ids = Vec::new();

@@ -401,6 +401,7 @@ mod tests {
 
     #[test]
     fn counts_beyond_32_bits_do_not_wrap() {
+        // A11
         let mut pieces = PieceCounts::default();
         pieces.add(b"the", 3 << 32);
         pieces.add(b"ox", 5);

@@ -4,10 +4,12 @@
 
 mod backtrack;
 mod cache;
+mod characters;
 pub(crate) mod count;
 mod cut;
 mod encode;
 mod learn;
+mod merge;
 mod pair_table;
 mod trie;
 

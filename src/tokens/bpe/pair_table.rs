@@ -23,6 +23,8 @@ pub(crate) struct PairTable {
     slots: Vec<Slot>,
     /// By rank.
     merges: Vec<Merge>,
+    /// By rank, what each merge becomes; once more, as merging asks for nothing else of them and little memory is quick.
+    merged: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,23 +41,23 @@ const NEVER: u32 = u32::MAX;
 const BITS_PER_SLOT: usize = 8;
 
 impl PairTable {
-    /// A table of `merges`, which are fewer than 2³¹; a pair that occurs twice has its first rank.
+    /// A table of `merges`, which are fewer than 2³¹; a pair that occurs twice has its last rank, as with Hugging Face.
     pub(crate) fn new(merges: Vec<Merge>, id_of_byte: &[u32; 256]) -> PairTable {
         let n_slots = (merges.len() * 2).next_power_of_two().max(16);
+        let merged = merges.iter().map(|merge| merge.merged).collect();
         let mut table = PairTable {
             byte_pairs: vec![NEVER; 256 * 256],
             merging: vec![0; n_slots * BITS_PER_SLOT / 64],
             slots: vec![Slot { left: 0, right: 0, rank: NEVER }; n_slots],
             merges,
+            merged,
         };
         for rank in 0..table.merges.len() {
             let Merge { left, right, .. } = table.merges[rank];
             let at = table.find(left, right);
-            if table.slots[at].rank == NEVER {
-                table.slots[at] = Slot { left, right, rank: rank as u32 };
-                let bit = table.bit(hash(left, right));
-                table.merging[bit / 64] |= 1 << (bit % 64);
-            }
+            table.slots[at] = Slot { left, right, rank: rank as u32 };
+            let bit = table.bit(hash(left, right));
+            table.merging[bit / 64] |= 1 << (bit % 64);
         }
         for left in 0..256 {
             for right in 0..256 {
@@ -89,7 +91,7 @@ impl PairTable {
     /// The token that the pair of this rank becomes.
     #[inline]
     pub(crate) fn merged(&self, rank: u32) -> u32 {
-        self.merges[rank as usize].merged
+        self.merged[rank as usize]
     }
 
     /// The slot of a pair, or the free one where it belongs.
@@ -141,5 +143,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_pair_that_is_listed_twice_has_its_last_rank() {
+        let merge = |left, right, merged| Merge { left, right, merged };
+        let id_of_byte = std::array::from_fn(|byte| byte as u32);
+        let [a, b, c] = [97, 98, 99];
+        let table = PairTable::new(vec![merge(b, c, 256), merge(a, b, 257), merge(b, c, 256)], &id_of_byte);
+        assert_eq!((table.rank(b, c), table.byte_pair(98, 99), table.rank(a, b)), (2, 2, 1));
+        assert_eq!(table.merged(2), 256);
     }
 }

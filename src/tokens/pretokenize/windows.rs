@@ -12,6 +12,9 @@ pub(super) const WINDOW: usize = 1024;
 /// Masks of a window.
 pub(super) const MASKS: usize = WINDOW / 64;
 
+/// In 64 bytes with so many beyond ASCII the characters of Chinese are looked for together.
+const WORTH_HAN: u32 = 12;
+
 /// So many places are written at a time, wanted or not: there are seldom more in 64 bytes than two times as many, and the
 /// processor guesses well how often that is.
 const WRITTEN: usize = 8;
@@ -72,19 +75,30 @@ impl Window {
         self.caseless = [0; MASKS];
         self.has_marks = false;
         let mut done = 0;
+        // The bytes at the front of a block that belong to a Chinese character of the block before.
+        let mut han_before = 0;
         for block in 0..n_blocks {
             let mut high = self.masks[block].high;
+            if high.count_ones() >= WORTH_HAN {
+                let first = classifier.han(&text[start + block * 64..]) & high;
+                let han = first | first << 1 | first << 2 | han_before;
+                han_before = first >> 62 | first >> 63;
+                self.masks[block].letter |= han;
+                self.caseless[block] |= han;
+                high &= !han;
+            } else {
+                self.masks[block].letter |= han_before;
+                self.caseless[block] |= han_before;
+                high &= !han_before;
+                han_before = 0;
+            }
             while high != 0 {
                 let at = block * 64 + high.trailing_zeros() as usize;
                 high &= high - 1;
                 if at < done {
                     continue;
                 }
-                let (class, len) = match text[start + at..] {
-                    // U+5000 to U+8FFF, most of Chinese, without looking further.
-                    [0xE5..=0xE8, 0x80..=0xBF, 0x80..=0xBF, ..] => (LETTER, 3),
-                    _ => class_at(text, start + at),
-                };
+                let (class, len) = class_at(text, start + at);
                 done = at + len;
                 self.add(class, at, len);
                 // The rest of the character in this block.

@@ -228,6 +228,7 @@ mod tests {
 
     #[test]
     fn hostile_files_are_refused_with_the_reason() {
+        // A12
         let ok = file("", "[]", "");
         assert!(Tokenizer::from_json(ok.as_bytes(), Path::new("t.json")).is_ok());
         let bytes_first = r#"{"type":"ByteLevel","add_prefix_space":false},{"type":"Digits"}"#;
@@ -298,6 +299,7 @@ mod tests {
 
     #[test]
     fn very_many_merges_are_read_or_refused_quickly() {
+        // A12
         let mut merges = String::from("[");
         for _ in 0..300_000 {
             merges.push_str("[\"a\",\"b\"],");
