@@ -1,26 +1,39 @@
 //! Pieces that were seen before, with their ids.
 //!
-//! In: a piece. Out: its ids. The one idea: a table of bounded size with four places per key, two in one cache line and two
-//! in the next. A piece that came early is likely a frequent one and keeps its place; newcomers replace each other in the
-//! last. Up to three ids lie in the line itself, more of them in a list beside. A piece that is too long to be its own key
+//! In: a piece. Out: its ids. The one idea: a table of bounded size with six places per key, two in one cache line and four
+//! in the next two. A piece that came early is likely a frequent one and keeps its place; newcomers replace each other in
+//! the last. Up to four ids lie in the line itself, more of them in a list beside. A piece that is too long to be its own key
 //! has a fingerprint for one, and its bytes lie in the list, too. The list is emptied when it is full.
 //!
 //! Tried, and slower: pieces that are found in the second line move to the first (it adds writes, and needs closed pairs of
-//! lines, in which more are driven out); asking for both lines beforehand; tables of a quarter of the size.
+//! lines, in which more are driven out); asking for both lines beforehand; tables of a quarter of the size. Tried, and no
+//! faster: a smaller table of the frequent pieces before this one (256 KiB for four in five; what memory saves the second
+//! look costs); keys made and compared four at a time in vectors (half the instructions, the same time).
 
+use super::MAX_TOKENS;
 use super::count::hash_key;
 use crate::math::{Zeroed, prefetch};
 use crate::tokens::TokenId;
 use bytemuck::{Pod, Zeroable};
 
 /// So many ids fit into a slot.
-pub(crate) const MAX_INLINE: usize = 3;
+pub(crate) const MAX_INLINE: usize = 4;
+
+/// How many ids a slot has is said in the highest four bits of the first, in which no id has any.
+const COUNT_SHIFT: u32 = 28;
+const _: () = assert!(MAX_TOKENS <= 1 << COUNT_SHIFT);
+
+/// In place of that number: the others say where in the list they are.
+const LISTED: u32 = 15;
 
 /// 2¹⁹ lines of 64 bytes: 32 MiB a worker. Half of that is enough for the different pieces of about 80 MB of English.
 const MAX_LINES: usize = 1 << 19;
 
 /// Tables of so many lines grow later and by less: they cost memory.
 const LARGE: usize = 1 << 17;
+
+/// A key belongs into one of so many lines, the first of them where there is room; in the last one it is seldom.
+const PROBED: usize = 3;
 
 /// Every so many newcomers one takes a first place, so that what was frequent long ago goes some day.
 const TAKES_FIRST: usize = 16;
@@ -34,16 +47,13 @@ pub(crate) const MAX_KEPT: usize = 32;
 /// In the keys that are fingerprints.
 const FINGERPRINT: u128 = 1 << 126;
 
-/// In the number of ids of a long piece: it is not to be believed before the bytes have been compared.
-const LONG: u32 = 1 << 31;
-
 /// The ids of pieces.
 #[derive(Debug, Default)]
 pub(crate) struct PieceCache {
-    /// A power of two and one more, or none yet. A key belongs into a line or the next.
+    /// A power of two and two more, or none yet. A key belongs into a line or the two behind it.
     lines: Zeroed<Line>,
     n_put: usize,
-    /// The ids of pieces with more than three; the bytes of long pieces, four in one, with their ids behind them.
+    /// The ids of pieces with more than four; the bytes of long pieces, four in one, with their ids behind them.
     more: Vec<TokenId>,
 }
 
@@ -57,11 +67,35 @@ struct Line([Slot; 2]);
 #[repr(C, align(32))]
 struct Slot {
     key: u128,
-    /// The ids, and last how many there are; of more than three, only where in `more` they are.
-    ids: [TokenId; MAX_INLINE + 1],
+    /// Where they are listed in `more`, of those behind the first: the place, the length of a long piece or 0, the number
+    /// of ids.
+    ids: [TokenId; MAX_INLINE],
 }
 
-const FREE: Slot = Slot { key: 0, ids: [TokenId(0); MAX_INLINE + 1] };
+const FREE: Slot = Slot { key: 0, ids: [TokenId(0); MAX_INLINE] };
+
+impl Slot {
+    fn new(key: u128, count: u32, ids: &[TokenId]) -> Slot {
+        let mut slot = Slot { key, ..FREE };
+        slot.ids[..ids.len()].copy_from_slice(ids);
+        slot.ids[0].0 |= count << COUNT_SHIFT;
+        slot
+    }
+
+    /// How many ids there are; none in a free slot.
+    #[inline]
+    fn count(&self) -> u32 {
+        self.ids[0].0 >> COUNT_SHIFT
+    }
+
+    /// The ids, and whatever behind them.
+    #[inline]
+    fn ids(&self) -> [TokenId; MAX_INLINE] {
+        let mut ids = self.ids;
+        ids[0].0 &= (1 << COUNT_SHIFT) - 1;
+        ids
+    }
+}
 
 /// A piece, or a part of one, that is being looked up.
 #[derive(Debug, Clone, Copy, Default)]
@@ -96,11 +130,11 @@ impl PieceCache {
         Lines(self.lines.as_slice())
     }
 
-    /// Writes the ids of pieces to `found`, up to the first that is not known, or has more than three ids, or is long;
+    /// Writes the ids of pieces to `found`, up to the first that is not known, or has more than four ids, or is long;
     /// returns how many pieces and how many ids. What was asked for before a [`put`](PieceCache::put) may be missed.
     ///
     /// # Panics
-    /// When `found` has not three places for each piece and one more.
+    /// When `found` has not four places for each piece.
     // By itself, so that all it needs stays in registers.
     #[inline(never)]
     pub(crate) fn look_up(&self, asked: &[Asked], found: &mut [TokenId]) -> (usize, usize) {
@@ -117,37 +151,41 @@ impl PieceCache {
                     break;
                 }
             }
-            let n_more = slot.ids[MAX_INLINE].index();
+            let n_more = slot.count() as usize;
             if n_more.wrapping_sub(1) >= MAX_INLINE {
                 break;
             }
-            // A whole slot is written, and the next piece's ids begin behind those that there are.
-            found[n_ids..n_ids + MAX_INLINE + 1].copy_from_slice(&slot.ids);
+            // All four are written, and the next piece's ids begin behind those that there are.
+            found[n_ids..n_ids + MAX_INLINE].copy_from_slice(&slot.ids());
             n_ids += n_more;
             n += 1;
         }
         (n, n_ids)
     }
 
-    /// The ids of any piece that is kept.
-    pub(crate) fn get(&self, asked: Asked, piece: &[u8]) -> Option<&[TokenId]> {
-        if asked.key == 0 {
-            return None;
-        }
-        let lines = self.lines.as_slice();
+    /// Appends the ids of any piece that is kept to `ids`; tells whether it is.
+    pub(crate) fn get(&self, asked: Asked, piece: &[u8], ids: &mut Vec<TokenId>) -> bool {
         let slots =
-            [asked.line, asked.line + 1].into_iter().filter_map(|line| lines.get(line)).flat_map(|line| &line.0);
-        let ids = &slots.into_iter().find(|slot| slot.key == asked.key)?.ids;
-        let (first, n) = (ids[0].index(), ids[MAX_INLINE].0);
-        if n as usize <= MAX_INLINE {
-            return Some(&ids[..n as usize]);
+            self.lines.as_slice().get(asked.line..asked.line + PROBED).into_iter().flatten().flat_map(|line| &line.0);
+        let Some(slot) = slots.into_iter().find(|slot| slot.key == asked.key) else { return false };
+        match slot.count() {
+            // A free slot, which is what the key 0 finds.
+            0 => false,
+            LISTED => {
+                let [_, first, len, n] = slot.ids.map(TokenId::index);
+                let (bytes, behind) = self.more[first..].split_at(len.div_ceil(4));
+                // Other long pieces may have the same key.
+                let is_same = len == 0 || len == piece.len() && words(piece).eq(bytes.iter().copied());
+                if is_same {
+                    ids.extend_from_slice(&behind[..n]);
+                }
+                is_same
+            }
+            count => {
+                ids.extend_from_slice(&slot.ids()[..count as usize]);
+                true
+            }
         }
-        if n & LONG == 0 {
-            return Some(&self.more[first..][..n as usize]);
-        }
-        let (bytes, behind) = self.more[first..].split_at(piece.len().div_ceil(4).min(ids[1].index()));
-        let is_same = ids[2].index() == piece.len() && words(piece).eq(bytes.iter().copied());
-        is_same.then(|| &behind[..(n & !LONG) as usize])
     }
 
     /// Keeps the ids of a piece, of which there is at least one.
@@ -162,19 +200,16 @@ impl PieceCache {
             self.lines.as_mut_slice().fill(Line([FREE; 2]));
             self.more.clear();
         }
-        let mut slot = Slot { key, ..FREE };
-        if ids.len() <= MAX_INLINE && !is_long {
-            slot.ids[..ids.len()].copy_from_slice(ids);
-            slot.ids[MAX_INLINE] = TokenId(ids.len() as u32);
+        let slot = if ids.len() <= MAX_INLINE && !is_long {
+            Slot::new(key, ids.len() as u32, ids)
         } else {
             let first = self.more.len();
-            let n_words = if is_long { piece.len().div_ceil(4) } else { 0 };
-            self.more.extend(words(piece).take(n_words));
+            let len = if is_long { piece.len() } else { 0 };
+            self.more.extend(words(&piece[..len]));
             self.more.extend_from_slice(ids);
-            let long = if is_long { LONG } else { 0 };
-            slot.ids = [first, n_words, piece.len(), ids.len()].map(|n| TokenId(n as u32));
-            slot.ids[MAX_INLINE].0 |= long;
-        }
+            let place = [0, first, len, ids.len()].map(|n| TokenId(n as u32));
+            Slot::new(key, LISTED, &place)
+        };
         self.insert(slot);
         self.n_put += 1;
     }
@@ -182,20 +217,23 @@ impl PieceCache {
     fn insert(&mut self, slot: Slot) {
         let lines = self.lines.as_mut_slice();
         let first = line_of(slot.key, lines.len());
-        let places = [(first, 0), (first, 1), (first + 1, 0), (first + 1, 1)];
-        let (line, way) = match places.into_iter().find(|&(line, way)| lines[line].0[way].key == 0) {
-            Some(free) => free,
-            None if self.n_put.is_multiple_of(TAKES_FIRST) => places[self.n_put / TAKES_FIRST % places.len()],
-            None => places[places.len() - 1],
-        };
+        let mut places = (first..first + PROBED).flat_map(|line| [(line, 0), (line, 1)]);
+        let (line, way) = places.find(|&(line, way)| lines[line].0[way].key == 0).unwrap_or_else(|| {
+            if self.n_put.is_multiple_of(TAKES_FIRST) {
+                let turn = self.n_put / TAKES_FIRST % (2 * PROBED);
+                (first + turn / 2, turn % 2)
+            } else {
+                (first + PROBED - 1, 1)
+            }
+        });
         lines[line].0[way] = slot;
     }
 
     #[cold]
     fn grow(&mut self) {
-        let n_lines = self.lines.as_slice().len().saturating_sub(1);
+        let n_lines = self.lines.as_slice().len().saturating_sub(PROBED - 1);
         let n_lines = (n_lines * if n_lines < LARGE { 4 } else { 2 }).clamp(1 << 9, MAX_LINES);
-        let old = std::mem::replace(&mut self.lines, Zeroed::new(n_lines + 1));
+        let old = std::mem::replace(&mut self.lines, Zeroed::new(n_lines + PROBED - 1));
         for slot in old.as_slice().iter().flat_map(|line| &line.0).filter(|slot| slot.key != 0) {
             self.insert(*slot);
         }
@@ -205,7 +243,7 @@ impl PieceCache {
 /// Which of `n_lines` is the first for a key.
 #[inline]
 fn line_of(key: u128, n_lines: usize) -> usize {
-    hash_key(key) as usize & n_lines.wrapping_sub(2)
+    hash_key(key) as usize & n_lines.wrapping_sub(PROBED)
 }
 
 /// A key for a piece of 16 to 32 bytes; others may have the same.
@@ -242,16 +280,17 @@ mod tests {
             let long = long(number);
             cache.put(fingerprint(&long), &long, &ids_of(number + 1));
         }
-        assert_eq!(cache.lines.as_slice().len(), MAX_LINES + 1);
+        assert_eq!(cache.lines.as_slice().len(), MAX_LINES + PROBED - 1);
         assert!(cache.more.len() <= MAX_MORE);
         let get = |key: u128, piece: &[u8]| -> Option<Vec<TokenId>> {
             let asked = cache.lines().ask(key, piece.len());
-            let all = cache.get(asked, piece).map(<[TokenId]>::to_vec);
-            let mut found = [TokenId(0); MAX_INLINE + 1];
+            let mut all = Vec::new();
+            let is_kept = cache.get(asked, piece, &mut all);
+            let mut found = [TokenId(0); MAX_INLINE];
             if let (1, n) = cache.look_up(&[asked], &mut found) {
-                assert_eq!(all.as_deref(), Some(&found[..n]));
+                assert!(is_kept && all == found[..n]);
             }
-            all
+            is_kept.then_some(all)
         };
         let mut n_found = [0; 2];
         for number in 0..1_200_000 {

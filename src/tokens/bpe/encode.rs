@@ -83,8 +83,8 @@ const LOOKED_UP: usize = 256;
 /// Or a few more, when the last is cut into parts.
 const MAX_ASKED: usize = LOOKED_UP + MAX_CUTS;
 
-/// Room for the ids of so many, and for a slot behind them.
-const MAX_FOUND: usize = MAX_ASKED * MAX_INLINE + 1;
+/// Room for the ids of so many.
+const MAX_FOUND: usize = MAX_ASKED * MAX_INLINE;
 
 impl Merger {
     pub(crate) fn new(id_of_byte: [u32; 256], pairs: PairTable) -> Merger {
@@ -225,14 +225,11 @@ impl Merger {
             }
             let asked = workspace.asked[done];
             let piece = &text[first..asked.end];
-            match workspace.cache.get(asked, piece) {
-                Some(more) => ids.extend_from_slice(more),
-                None => {
-                    let known = ids.len();
-                    self.merge_new(piece, asked.key, workspace, ids);
-                    if asked.key & !PART != 0 {
-                        workspace.cache.put(asked.key, piece, &ids[known..]);
-                    }
+            if !workspace.cache.get(asked, piece, ids) {
+                let known = ids.len();
+                self.merge_new(piece, asked.key, workspace, ids);
+                if asked.key & !PART != 0 {
+                    workspace.cache.put(asked.key, piece, &ids[known..]);
                 }
             }
             done += 1;
