@@ -31,7 +31,7 @@ pub(super) fn config_json(config: &TransformerConfig) -> Value {
         "hidden_dropout_prob": config.dropout,
         "attention_probs_dropout_prob": config.dropout,
         "type_vocab_size": 1,
-        "tie_word_embeddings": config.output == OutputLayer::Tied,
+        "tie_word_embeddings": config.output_layer == OutputLayer::Tied,
         "pad_token_id": config.pad_id,
         "bos_token_id": config.start_id,
         "eos_token_id": config.end_id,
@@ -83,7 +83,7 @@ pub(super) fn read_config(all: &Map<String, Value>) -> Result<TransformerConfig,
         context_len: theirs.max_position_embeddings,
         activation: activation_named(&theirs.hidden_act)?,
         dropout: theirs.hidden_dropout_prob,
-        output: if theirs.tie_word_embeddings { OutputLayer::Tied } else { OutputLayer::Free },
+        output_layer: if theirs.tie_word_embeddings { OutputLayer::Tied } else { OutputLayer::Free },
         norm_epsilon: theirs.layer_norm_eps,
         pad_id: id("pad_token_id"),
         start_id: id("bos_token_id"),
@@ -115,7 +115,7 @@ pub(super) fn entries(config: &TransformerConfig) -> Vec<Entry> {
     list.add("cls.predictions.bias", "output.bias", Part::Whole);
     list.linear("cls.predictions.transform.dense", "output.transform", Part::Whole);
     list.norm("cls.predictions.transform.LayerNorm", "output.norm");
-    if config.output == OutputLayer::Free {
+    if config.output_layer == OutputLayer::Free {
         list.add("cls.predictions.decoder.weight", "output.weight", Part::Whole);
         // Untied, the bias stands there as well.
         list.add("cls.predictions.decoder.bias", "output.bias", Part::Whole);

@@ -95,7 +95,7 @@ pub struct TransformerConfig {
     /// feed-forward add, and of the attention's probabilities.
     pub dropout: f64,
     /// How tokens are predicted.
-    pub output: OutputLayer,
+    pub output_layer: OutputLayer,
     /// Whether rows of the token table are multiplied by √d_model on their way in, as in the paper.
     pub scale_embedding: bool,
     /// What layer norm adds to the variance, above 0 and at most 0.1.
@@ -140,7 +140,7 @@ impl TransformerConfig {
             activation: Activation::GeluTanh,
             norm: Norm::Pre,
             dropout: 0.1,
-            output: OutputLayer::Tied,
+            output_layer: OutputLayer::Tied,
             scale_embedding: false,
             norm_epsilon: 1e-5,
             pad_id: None,
@@ -164,7 +164,8 @@ impl TransformerConfig {
         }
     }
 
-    /// Reads settings by name; what is not given is as in [`new`](Self::new) for the shape that is.
+    /// Reads settings by name; what is not given is as in [`new`](Self::new) for the shape that is, but `d_ff`, which is four
+    /// times `d_model`.
     ///
     /// `n_tokens` is the tokenizer's, for files that do not say it.
     ///
@@ -174,10 +175,15 @@ impl TransformerConfig {
         let shape = settings.get("shape").map_or(Ok(Shape::Decoder), |shape| {
             serde_json::from_value(shape.clone()).map_err(|error| format!("'shape': {error}"))
         })?;
-        let Ok(Value::Object(mut all)) = serde_json::to_value(TransformerConfig::new(shape, n_tokens)) else {
-            unreachable!("a struct is written as an object");
-        };
+        let mut all = TransformerConfig::new(shape, n_tokens).settings();
         all.extend(settings.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if let (Some(d_model), None) = (settings.get("d_model").and_then(Value::as_u64), settings.get("d_ff")) {
+            all.insert("d_ff".to_string(), d_model.saturating_mul(4).into());
+        }
+        // What folders called it before the flag and the setting had one name.
+        if let Some(output_layer) = all.remove("output") {
+            all.insert("output_layer".to_string(), output_layer);
+        }
         serde_json::from_value(Value::Object(all)).map_err(|error| error.to_string())
     }
 
@@ -226,9 +232,9 @@ impl TransformerConfig {
             );
             return Err(Error::config("positions", reason));
         }
-        if self.output == OutputLayer::Tree && self.n_tokens < 2 {
+        if self.output_layer == OutputLayer::Tree && self.n_tokens < 2 {
             return Err(Error::config(
-                "output",
+                "output-layer",
                 "a tree needs at least two tokens to tell apart, expected tied or free",
             ));
         }

@@ -30,7 +30,7 @@ pub(super) fn config_json(config: &TransformerConfig) -> Value {
         "resid_pdrop": config.dropout,
         "embd_pdrop": config.dropout,
         "attn_pdrop": config.dropout,
-        "tie_word_embeddings": config.output == OutputLayer::Tied,
+        "tie_word_embeddings": config.output_layer == OutputLayer::Tied,
         "bos_token_id": config.start_id.or(config.end_id),
         "eos_token_id": config.end_id,
         "pad_token_id": config.pad_id,
@@ -89,7 +89,7 @@ pub(super) fn read_config(all: &Map<String, Value>) -> Result<TransformerConfig,
         context_len: theirs.n_positions,
         activation: activation_named(&theirs.activation_function)?,
         dropout: theirs.resid_pdrop,
-        output: if theirs.tie_word_embeddings { OutputLayer::Tied } else { OutputLayer::Free },
+        output_layer: if theirs.tie_word_embeddings { OutputLayer::Tied } else { OutputLayer::Free },
         norm_epsilon: theirs.layer_norm_epsilon,
         pad_id: id("pad_token_id"),
         start_id: id("bos_token_id"),
@@ -112,7 +112,7 @@ pub(super) fn entries(config: &TransformerConfig) -> Vec<Entry> {
         list.linear(&format!("{theirs}.mlp.c_proj"), &format!("{ours}.feed_forward.down"), Part::Transposed);
     }
     list.norm("transformer.ln_f", "decoder.norm");
-    if config.output == OutputLayer::Free {
+    if config.output_layer == OutputLayer::Free {
         list.add("lm_head.weight", "output.weight", Part::Whole);
     }
     list.0

@@ -120,7 +120,7 @@ impl Layout {
         if config.positions != positions {
             return Some(format!("its positions are {positions}, not {}", config.positions));
         }
-        (config.output == OutputLayer::Tree).then(|| "its output layer is a softmax, not a tree".into())
+        (config.output_layer == OutputLayer::Tree).then(|| "its output layer is a softmax, not a tree".into())
     }
 
     /// The layout that a `config.json` names.

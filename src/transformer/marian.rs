@@ -38,7 +38,7 @@ pub(super) fn config_json(config: &TransformerConfig) -> Value {
         "activation_function": activation_name(config.activation),
         "scale_embedding": config.scale_embedding,
         "share_encoder_decoder_embeddings": true,
-        "tie_word_embeddings": config.output == OutputLayer::Tied,
+        "tie_word_embeddings": config.output_layer == OutputLayer::Tied,
         "dropout": config.dropout,
         "attention_dropout": config.dropout,
         "activation_dropout": 0.0,
@@ -109,7 +109,7 @@ pub(super) fn read_config(all: &Map<String, Value>) -> Result<TransformerConfig,
         context_len: theirs.max_position_embeddings,
         activation: activation_named(&theirs.activation_function)?,
         dropout: theirs.dropout,
-        output: if theirs.tie_word_embeddings { OutputLayer::Tied } else { OutputLayer::Free },
+        output_layer: if theirs.tie_word_embeddings { OutputLayer::Tied } else { OutputLayer::Free },
         scale_embedding: theirs.scale_embedding,
         norm_epsilon: EPSILON,
         pad_id: id("pad_token_id"),
@@ -145,7 +145,7 @@ pub(super) fn entries(config: &TransformerConfig) -> Vec<Entry> {
             list.norm(&format!("{theirs}.final_layer_norm"), &format!("{ours}.feed_forward_norm"));
         }
     }
-    if config.output == OutputLayer::Free {
+    if config.output_layer == OutputLayer::Free {
         list.add("lm_head.weight", "output.weight", Part::Whole);
         // Untied, each stack is given the table once more.
         list.add("model.encoder.embed_tokens.weight", "tokens.weight", Part::Whole);

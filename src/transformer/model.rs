@@ -78,14 +78,17 @@ impl Transformer {
         parameters: Parameters,
         counts: Option<&[u64]>,
     ) -> Result<Transformer> {
-        let output_tree = match (config.output, counts) {
+        let output_tree = match (config.output_layer, counts) {
             (OutputLayer::Tied | OutputLayer::Free, _) => None,
             (OutputLayer::Tree, None) => {
-                return Err(Error::config("output", "a tree is made from the tokens' counts, and there are none"));
+                return Err(Error::config(
+                    "output-layer",
+                    "a tree is made from the tokens' counts, and there are none",
+                ));
             }
             (OutputLayer::Tree, Some(counts)) if counts.len() != config.n_tokens => {
                 let reason = format!("{} counts for {} tokens: they belong to others", counts.len(), config.n_tokens);
-                return Err(Error::config("output", reason));
+                return Err(Error::config("output-layer", reason));
             }
             (OutputLayer::Tree, Some(counts)) => {
                 Some(OutputTree { tree: Arc::new(HuffmanTree::from_counts(counts)?), counts: counts.to_vec() })
@@ -322,7 +325,7 @@ impl Transformer {
     }
 
     fn output_table(&self, pass: &Pass<'_>) -> (Tensor, Option<Tensor>) {
-        let name = match self.config.output {
+        let name = match self.config.output_layer {
             OutputLayer::Free => "output.weight",
             OutputLayer::Tied | OutputLayer::Tree => "tokens.weight",
         };

@@ -78,10 +78,10 @@ pub(crate) fn declared(config: &TransformerConfig) -> Vec<Declared> {
         list.linear("output.transform", c, c, 1.0);
         list.norm("output.norm");
     }
-    if config.shape != Shape::Decoder && config.output != OutputLayer::Tree {
+    if config.shape != Shape::Decoder && config.output_layer != OutputLayer::Tree {
         list.add("output.bias", &[v], Start::Zeros);
     }
-    match config.output {
+    match config.output_layer {
         OutputLayer::Tied => {}
         OutputLayer::Free => list.add("output.weight", &[v, c], Start::Normal(config.token_spread())),
         // Not zeros as in word2vec: then nothing below them would get a gradient from the first step.

@@ -75,15 +75,18 @@ fn what_is_saved_comes_back_bit_for_bit() {
     let gpt2 = small(Shape::Decoder);
     let configs = [
         (Layout::Gpt2, gpt2.clone()),
-        (Layout::Gpt2, TransformerConfig { output: OutputLayer::Free, activation: Activation::Relu, ..gpt2.clone() }),
+        (
+            Layout::Gpt2,
+            TransformerConfig { output_layer: OutputLayer::Free, activation: Activation::Relu, ..gpt2.clone() },
+        ),
         (Layout::Wordgrove, TransformerConfig { positions: Positions::Rotary, ..gpt2.clone() }),
-        (Layout::Wordgrove, TransformerConfig { output: OutputLayer::Tree, ..gpt2.clone() }),
+        (Layout::Wordgrove, TransformerConfig { output_layer: OutputLayer::Tree, ..gpt2.clone() }),
         (Layout::Wordgrove, TransformerConfig { norm: Norm::Post, ..gpt2 }),
         (Layout::Marian, small(Shape::EncoderDecoder)),
-        (Layout::Marian, TransformerConfig { output: OutputLayer::Free, ..small(Shape::EncoderDecoder) }),
+        (Layout::Marian, TransformerConfig { output_layer: OutputLayer::Free, ..small(Shape::EncoderDecoder) }),
         (Layout::Wordgrove, TransformerConfig { positions: Positions::Sinusoidal, ..small(Shape::EncoderDecoder) }),
         (Layout::Bert, small(Shape::Encoder)),
-        (Layout::Bert, TransformerConfig { output: OutputLayer::Free, ..small(Shape::Encoder) }),
+        (Layout::Bert, TransformerConfig { output_layer: OutputLayer::Free, ..small(Shape::Encoder) }),
         (Layout::Wordgrove, TransformerConfig { norm: Norm::Pre, ..small(Shape::Encoder) }),
     ];
     for (layout, config) in configs {
@@ -165,7 +168,7 @@ fn tensors_that_do_not_fit_are_listed_with_their_shapes() {
 fn tables_that_should_be_one_and_differ_are_refused() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model");
-    save(&path, &model(TransformerConfig { output: OutputLayer::Free, ..small(Shape::EncoderDecoder) }));
+    save(&path, &model(TransformerConfig { output_layer: OutputLayer::Free, ..small(Shape::EncoderDecoder) }));
     with_tensors(&path, |tensors| {
         let table = tensors.get_mut("model.decoder.embed_tokens.weight").unwrap();
         *table = (&*table + 1.0).unwrap();
@@ -257,7 +260,7 @@ fn a_tokenizer_of_another_size_is_refused() {
 fn every_cut_file_is_an_error() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model");
-    save(&path, &model(TransformerConfig { output: OutputLayer::Tree, ..small(Shape::Decoder) }));
+    save(&path, &model(TransformerConfig { output_layer: OutputLayer::Tree, ..small(Shape::Decoder) }));
     with_config(&path, |all| all["wordgrove"]["sha256"] = json!({}));
     for name in ["model.safetensors", "config.json"] {
         let whole = fs::read(path.join(name)).unwrap();
@@ -310,10 +313,15 @@ fn settings_from_a_file_fill_up_with_the_shapes_own() {
     let given = settings(json!({ "shape": "encoder", "d_model": 64, "activation": "gelu-tanh" })).unwrap();
     let wanted = TransformerConfig {
         d_model: 64,
+        d_ff: 256,
         activation: Activation::GeluTanh,
         ..TransformerConfig::new(Shape::Encoder, 100)
     };
     assert_eq!(given, wanted);
+    assert_eq!(given.d_ff, 256, "four times d_model, where it is not said");
+    assert_eq!(settings(json!({ "d_model": 64, "d_ff": 99 })).unwrap().d_ff, 99);
+    // As folders have it that were written before the setting had the flag's name.
+    assert_eq!(settings(json!({ "output": "tree" })).unwrap().output_layer, OutputLayer::Tree);
     assert!(settings(json!({ "layers": 3 })).unwrap_err().contains("unknown field `layers`"));
     assert_eq!("sinusoidal-halves".parse::<Positions>().unwrap(), Positions::SinusoidalHalves);
     assert!("gelu".parse::<Norm>().unwrap_err().to_string().contains("expected 'pre' or 'post'"));
@@ -349,7 +357,7 @@ fn an_estimate_counts_what_there_is() {
 fn a_model_answers_the_same_after_it_was_saved() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model");
-    let saved = model(TransformerConfig { output: OutputLayer::Tree, ..small(Shape::Decoder) });
+    let saved = model(TransformerConfig { output_layer: OutputLayer::Tree, ..small(Shape::Decoder) });
     save(&path, &saved);
     let logits = |model: &Transformer| {
         let pass = &mut Pass::answering();

@@ -47,7 +47,7 @@ fn tiny(
 ) -> (Transformer, Tokenizer, Box<dyn Examples>, Box<dyn Examples>) {
     let mut config = TransformerConfig::new(shape, 1);
     (config.d_model, config.n_heads, config.n_layers, config.d_ff, config.context_len) = (16, 2, 1, 32, 12);
-    (config.output, config.dropout) = (output, dropout);
+    (config.output_layer, config.dropout) = (output, dropout);
     let tokenizer = add_marks(&tokenizer(), &mut config).unwrap();
     let id = |id: Option<u32>| TokenId(id.unwrap());
     let mut examples: Vec<Box<dyn Examples>> = Vec::new();

@@ -170,8 +170,8 @@ fn every_shape_of_model_can_be_looked_into_and_no_token_becomes_markup() {
     let variants: [fn(&mut TransformerConfig); 5] = [
         |_| {},
         |config| (config.positions, config.norm) = (Positions::Rotary, Norm::Post),
-        |config| (config.output, config.positions) = (OutputLayer::Tree, Positions::Sinusoidal),
-        |config| (config.output, config.norm) = (OutputLayer::Free, Norm::Pre),
+        |config| (config.output_layer, config.positions) = (OutputLayer::Tree, Positions::Sinusoidal),
+        |config| (config.output_layer, config.norm) = (OutputLayer::Free, Norm::Pre),
         |config| (config.scale_embedding, config.positions) = (true, Positions::SinusoidalHalves),
     ];
     for shape in [Shape::Decoder, Shape::Encoder, Shape::EncoderDecoder] {
@@ -225,7 +225,7 @@ fn answered(model: &Transformer, found: &Trace) -> Vec<Vec<f32>> {
 
 #[test]
 fn the_way_through_the_tree_ends_at_the_words_probability() {
-    let (model, tokenizer) = random(Shape::Decoder, |config| config.output = OutputLayer::Tree);
+    let (model, tokenizer) = random(Shape::Decoder, |config| config.output_layer = OutputLayer::Tree);
     let reading = Reading::new(&model, &tokenizer, "the king", None).unwrap();
     let found = trace(&model, &tokenizer, &reading, 1).unwrap();
     let step = found.sections.last().unwrap().steps.iter().find(|step| step.name == "output.path").unwrap();

@@ -39,7 +39,7 @@ fn all() -> impl Iterator<Item = TransformerConfig> {
             for norm in [Norm::Pre, Norm::Post] {
                 for output in outputs {
                     let activation = bends.next().unwrap();
-                    all.push(TransformerConfig { positions, norm, output, activation, ..small(shape) });
+                    all.push(TransformerConfig { positions, norm, output_layer: output, activation, ..small(shape) });
                 }
             }
         }
@@ -85,7 +85,7 @@ fn every_parameter_gets_a_gradient_and_moves_after_one_step() {
 #[test]
 fn gradients_agree_with_differences_of_the_loss() {
     for output in [OutputLayer::Tied, OutputLayer::Free, OutputLayer::Tree] {
-        let config = TransformerConfig { output, positions: Positions::Rotary, ..small(Shape::Decoder) };
+        let config = TransformerConfig { output_layer: output, positions: Positions::Rotary, ..small(Shape::Decoder) };
         let model = Transformer::new(config, Some(&counts()), 5).unwrap();
         // Larger numbers than a fresh model has, so that a step is small beside them.
         for (_, var) in model.parameters().iter().filter(|(name, _)| name.ends_with("weight")) {
@@ -176,7 +176,8 @@ fn a_context_of_one_token_and_a_vocabulary_of_one_work() {
 fn probabilities_sum_to_one_and_say_the_loss() {
     for output in [OutputLayer::Tied, OutputLayer::Free, OutputLayer::Tree] {
         let model =
-            Transformer::new(TransformerConfig { output, ..small(Shape::Decoder) }, Some(&counts()), 1).unwrap();
+            Transformer::new(TransformerConfig { output_layer: output, ..small(Shape::Decoder) }, Some(&counts()), 1)
+                .unwrap();
         let pass = &mut Pass::answering();
         let hidden = model.decode(&crate::ids(&[&[4, 8, 15]]), pass).unwrap();
         let rows = model.log_probabilities(&hidden, pass).unwrap().to_vec3::<f32>().unwrap().swap_remove(0);
@@ -223,7 +224,7 @@ fn what_makes_no_sense_is_an_error() {
     assert!(message(encoder.decode(&some_ids(1, 2, 5), pass)).contains("of shape encoder"));
     assert!(encoder.encode(&some_ids(2, 3, 5), Some(&[3]), pass).is_err(), "one length for two texts");
     assert!(encoder.encode(&some_ids(1, 3, 5), Some(&[4]), pass).is_err(), "longer than the text");
-    let tree = TransformerConfig { output: OutputLayer::Tree, ..small(Shape::Decoder) };
+    let tree = TransformerConfig { output_layer: OutputLayer::Tree, ..small(Shape::Decoder) };
     assert!(Transformer::new(tree.clone(), None, 1).is_err(), "no counts");
     assert!(Transformer::new(tree, Some(&[1, 2]), 1).is_err(), "counts of others");
 }

@@ -29,7 +29,7 @@ pub(super) fn tell_output(
     let last = tell_last(story, &asked, &labels);
     let logits = story.seen.expect("logits");
     let names: Vec<String> = (0..config.n_tokens as u32).map(|id| tokenizer.name(TokenId(id)).into_owned()).collect();
-    let is_tree = config.output == OutputLayer::Tree;
+    let is_tree = config.output_layer == OutputLayer::Tree;
     let probabilities: Vec<f32> = match is_tree {
         true => logits.iter().map(|x| x.exp()).collect(),
         false => logits.chunks_exact(names.len()).flat_map(softmax).collect(),
@@ -70,7 +70,7 @@ fn tell_last(story: &mut Story<'_>, asked: &[usize], labels: &[String]) -> Vec<f
 }
 
 fn tell_logits(story: &mut Story<'_>, matrices: Vec<Matrix>) {
-    let (table, note) = match story.transformer.config().output {
+    let (table, note) = match story.transformer.config().output_layer {
         OutputLayer::Free => ("output.weight", ""),
         OutputLayer::Tied | OutputLayer::Tree => ("tokens.weight", "; W is the token table itself"),
     };

@@ -156,7 +156,7 @@ mod tests {
 
     fn config(d_model: usize) -> TransformerConfig {
         let mut config = TransformerConfig::new(Shape::Decoder, 8);
-        (config.d_model, config.n_heads, config.n_layers, config.output) = (d_model, 2, 1, OutputLayer::Tree);
+        (config.d_model, config.n_heads, config.n_layers, config.output_layer) = (d_model, 2, 1, OutputLayer::Tree);
         config
     }
 
