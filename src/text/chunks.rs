@@ -31,6 +31,8 @@ pub struct Chunk {
     text: ChunkText,
     /// The file goes on behind this chunk.
     goes_on: bool,
+    /// Which of the corpus's files it is of, counted from 0.
+    pub(super) file: usize,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,12 @@ pub struct Line<'a> {
 
 impl Chunk {
     pub(super) fn new(text: ChunkText, goes_on: bool) -> Chunk {
-        Chunk { text, goes_on }
+        Chunk { text, goes_on, file: 0 }
+    }
+
+    /// Which of the corpus's files it is of, for [`Corpus::path`](crate::text::Corpus::path).
+    pub fn file(&self) -> usize {
+        self.file
     }
 
     /// The text as it is in the file, line ends included. The chunks of a file, one after the other, are the file.

@@ -95,6 +95,14 @@ impl Corpus {
         self.sources.iter().map(|source| source.size_bytes).sum()
     }
 
+    /// The path of one of its files, by its number, for messages; `-` is standard input.
+    ///
+    /// # Panics
+    /// When there are fewer files.
+    pub fn path(&self, file: usize) -> &Path {
+        &self.sources[file].path
+    }
+
     /// The error for a corpus in which a tokenizer found nothing.
     pub fn no_words(&self) -> Error {
         let path = self.sources.first().map(|source| source.path.clone()).unwrap_or_default();

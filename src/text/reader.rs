@@ -21,13 +21,14 @@ pub(super) struct ChunkReader<'a> {
     sources: std::slice::Iter<'a, Source>,
     sizes: ChunkSizes,
     current: Option<(&'a Source, Cutter)>,
-    /// Bytes on disk of the sources that are done.
+    /// Bytes on disk of the sources that are done, and how many these are.
     done_bytes: u64,
+    n_done: usize,
 }
 
 impl<'a> ChunkReader<'a> {
     pub fn new(sources: &'a [Source], sizes: ChunkSizes) -> ChunkReader<'a> {
-        ChunkReader { sources: sources.iter(), sizes, current: None, done_bytes: 0 }
+        ChunkReader { sources: sources.iter(), sizes, current: None, done_bytes: 0, n_done: 0 }
     }
 
     /// The next chunks, about as many as keep all threads busy; none at the end of the last source.
@@ -56,10 +57,12 @@ impl<'a> ChunkReader<'a> {
                     none.insert((source, Cutter::new(source.open()?)))
                 }
             };
-            if let Some(chunk) = cutter.next_chunk(self.sizes)? {
+            if let Some(mut chunk) = cutter.next_chunk(self.sizes)? {
+                chunk.file = self.n_done;
                 return Ok(Some(chunk));
             }
             self.done_bytes += source.size_bytes;
+            self.n_done += 1;
             self.current = None;
         }
     }

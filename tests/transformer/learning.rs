@@ -83,7 +83,7 @@ fn pairs(tokenizer: &Tokenizer) -> Pairs {
             text.push_str(&format!("{a} {b}\t{b} {a}\n{b} {a}\t{a} {b}\n{a}\t{a}\n"));
         }
     }
-    Pairs::read(&Corpus::from_text(text), Path::new("pairs"), tokenizer, 12, &Silent).unwrap()
+    Pairs::read(&Corpus::from_text(text), tokenizer, 12, &Silent).unwrap()
 }
 
 fn config(steps: u64) -> FitConfig {

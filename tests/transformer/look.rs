@@ -34,7 +34,7 @@ fn small(seed: u64) -> (Transformer, Tokenizer) {
     let tokenizer = add_marks(&words, &mut config).unwrap();
     let id = |id: Option<u32>| TokenId(id.unwrap());
     let marks = PairMarks { start: id(config.start_id), end: id(config.end_id), pad: id(config.pad_id) };
-    let pairs = Pairs::read(&corpus, Path::new("exchanges.txt"), &tokenizer, config.context_len, &Silent).unwrap();
+    let pairs = Pairs::read(&corpus, &tokenizer, config.context_len, &Silent).unwrap();
     let mut examples = PairExamples::new(pairs, marks, 3, Order::Shuffled(seed)).unwrap();
     let fit_config =
         FitConfig { steps: 300, batch_size: 3, learning_rate: 0.02, warmup_steps: 100, seed, ..FitConfig::default() };

@@ -4,8 +4,6 @@
 //! end mark; the decoder reads the start mark and the target, and is asked for the target and the end mark. Pairs of
 //! like lengths share a batch, so that little is filled up.
 
-use std::path::Path;
-
 use rand::seq::SliceRandom;
 
 use crate::error::{Error, Result};
@@ -39,22 +37,17 @@ pub struct Pairs {
 
 impl Pairs {
     /// Reads lines of a source, a tab and a target. Empty lines are passed over; pairs of which a side, with its mark,
-    /// is longer than `context_len` are left out with a warning.
+    /// is longer than `context_len` are left out with a warning. A word that is not in the vocabulary is the unknown word,
+    /// in the source and in the target.
     ///
     /// # Errors
-    /// [`Error::Format`] names a line without a tab, with two, or with nothing on one side; `path` is for messages.
-    pub fn read(
-        corpus: &Corpus,
-        path: &Path,
-        tokenizer: &Tokenizer,
-        context_len: usize,
-        progress: &dyn Progress,
-    ) -> Result<Pairs> {
+    /// [`Error::Format`] names the file and the line that has no tab, or two, or nothing on one side.
+    pub fn read(corpus: &Corpus, tokenizer: &Tokenizer, context_len: usize, progress: &dyn Progress) -> Result<Pairs> {
         let mut pairs = Pairs::default();
         let mut line = Vec::new();
-        let (mut number, mut n_long) = (0u64, 0u64);
-        let mut add = |line: &[u8], number: u64| -> Result<()> {
-            let wrong = |reason: &str| Error::format(path, format!("line {number}: {reason}"));
+        let (mut file, mut number, mut n_long) = (0, 0u64, 0u64);
+        let mut add = |line: &[u8], file: usize, number: u64| -> Result<()> {
+            let wrong = |reason: &str| Error::format(corpus.path(file), format!("line {number}: {reason}"));
             if line.trim_ascii().is_empty() {
                 return Ok(());
             }
@@ -81,13 +74,19 @@ impl Pairs {
         corpus.for_each_chunk(
             "encoding",
             progress,
-            |chunk| chunk.lines().map(|line| (line.text.to_vec(), line.ends)).collect::<Vec<_>>(),
-            |lines| {
+            |chunk| {
+                let lines = chunk.lines().map(|line| (line.text.to_vec(), line.ends));
+                (chunk.file(), lines.collect::<Vec<_>>())
+            },
+            |(of, lines)| {
+                if file != of {
+                    (file, number) = (of, 0);
+                }
                 for (piece, ends) in lines {
                     line.extend_from_slice(&piece);
                     if ends {
                         number += 1;
-                        add(&line, number)?;
+                        add(&line, file, number)?;
                         line.clear();
                     }
                 }
@@ -235,7 +234,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Pairs> {
-        Pairs::read(&Corpus::from_text(text), Path::new("pairs.tsv"), &tokenizer(), 5, &Silent)
+        Pairs::read(&Corpus::from_text(text), &tokenizer(), 5, &Silent)
     }
 
     #[test]
@@ -278,7 +277,7 @@ mod tests {
             ("a\t \n", "line 1: nothing on one side"),
         ] {
             let error = read(text).unwrap_err().to_string();
-            assert!(error.contains("pairs.tsv") && error.contains(wanted), "{error}");
+            assert!(error.contains("text in memory") && error.contains(wanted), "{error}");
         }
     }
 
