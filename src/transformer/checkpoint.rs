@@ -29,8 +29,8 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::files::{FileBytes, checksum};
-use crate::tokens::{TokenId, Tokenizer};
-use crate::transformer::config::TransformerConfig;
+use crate::tokens::{Pattern, TokenId, Tokenizer};
+use crate::transformer::config::{OutputLayer, TransformerConfig};
 use crate::transformer::layout::{Entry, Layout, Part};
 use crate::transformer::model::Transformer;
 use crate::transformer::parameters::{Parameters, declared, numbers};
@@ -98,7 +98,7 @@ impl Checkpoint {
         let tensors = path.join(TENSORS);
         let bytes = FileBytes::open(&tensors)?;
         let transformer = read(&bytes, config, layout).map_err(|error| match error {
-            Error::Format { reason, .. } => Error::format(&tensors, reason),
+            Error::Format { reason, .. } | Error::Config { reason, .. } => Error::format(&tensors, reason),
             other => other,
         })?;
         let tokenizer = open_tokenizer(path)?;
@@ -297,7 +297,16 @@ fn read(bytes: &[u8], config: TransformerConfig, layout: Layout) -> Result<Trans
         wrong(format!("is no whole safetensors file: {error}; was it cut short? copy it again, or train anew"))
     })?;
     let mut found: HashMap<String, TensorView<'_>> = tensors.tensors().into_iter().collect();
-    let counts = found.remove(COUNTS).map(|tensor| read_counts(&tensor)).transpose().map_err(wrong)?;
+    let counts = match config.output_layer {
+        // Where no tree is made from them, they belong to nothing.
+        OutputLayer::Tied | OutputLayer::Free => None,
+        OutputLayer::Tree => {
+            let tensor = found.remove(COUNTS).ok_or_else(|| {
+                wrong(format!("'{COUNTS}' is missing, expected I64 [{}]: the tree is made from it", config.n_tokens))
+            })?;
+            Some(read_counts(&tensor, config.n_tokens).map_err(wrong)?)
+        }
+    };
     let entries = layout.entries(&config);
     let views = assign(&entries, found, &config, layout).map_err(wrong)?;
     let parameters = Parameters::from_values(&config, |declared| {
@@ -364,9 +373,9 @@ fn assign<'a>(
     Err(format!("{n} tensors do not fit config.json: {}; do the two files belong together?", table.join("; ")))
 }
 
-fn read_counts(tensor: &TensorView<'_>) -> Result<Vec<u64>, String> {
-    if tensor.dtype() != Dtype::I64 || tensor.shape().len() != 1 {
-        return Err(format!("'{COUNTS}' is {} {:?}, expected I64 of one dimension", tensor.dtype(), tensor.shape()));
+fn read_counts(tensor: &TensorView<'_>, n_tokens: usize) -> Result<Vec<u64>, String> {
+    if tensor.dtype() != Dtype::I64 || tensor.shape() != [n_tokens] {
+        return Err(format!("'{COUNTS}' is {} {:?}, expected I64 [{n_tokens}]", tensor.dtype(), tensor.shape()));
     }
     let counts = tensor.data().chunks_exact(8).map(|bytes| {
         let count = i64::from_le_bytes(bytes.try_into().expect("chunks of eight"));

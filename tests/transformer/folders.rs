@@ -178,6 +178,58 @@ fn tables_that_should_be_one_and_differ_are_refused() {
 }
 
 #[test]
+fn a_tree_needs_its_counts_and_nothing_else_has_any() {
+    // C11
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("model");
+    let counts = |counts: &[i64]| Tensor::new(counts, &Device::Cpu).unwrap();
+    let tree = model(TransformerConfig { output_layer: OutputLayer::Tree, ..small(Shape::Decoder) });
+    for (there, wanted) in [
+        (None, "'output.counts' is missing, expected I64 [20]"),
+        (Some(counts(&[1; 19])), "'output.counts' is I64 [19], expected I64 [20]"),
+        (Some(counts(&[-1; 20])), "'output.counts' holds -1"),
+        (Some(Tensor::new(&[1f32; 20], &Device::Cpu).unwrap()), "'output.counts' is F32 [20], expected I64"),
+    ] {
+        save(&path, &tree);
+        with_tensors(&path, |tensors| {
+            tensors.remove("output.counts");
+            tensors.extend(there.map(|counts| ("output.counts".to_string(), counts)));
+        });
+        let message = refusal(&path);
+        assert!(message.contains(&format!("model.safetensors: {wanted}")), "{message}");
+    }
+    save(&path, &model(small(Shape::Decoder)));
+    with_tensors(&path, |tensors| drop(tensors.insert("output.counts".to_string(), counts(&[1; 20]))));
+    assert!(refusal(&path).contains("output.counts [20] belongs to nothing"), "{}", refusal(&path));
+}
+
+#[test]
+fn a_folder_with_the_two_files_of_gpt2s_tokenizer_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("model");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokens/bpe.json");
+    let bpe = Tokenizer::read(&file).unwrap();
+    let config = TransformerConfig { n_tokens: bpe.n_tokens(), ..small(Shape::Decoder) };
+    let saved = Transformer::new(config, None, 1).unwrap();
+    Checkpoint::save(&path, &saved, None, &Map::new(), &[]).unwrap();
+    assert!(Checkpoint::open(&path).unwrap().tokenizer.is_none());
+    let all: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    fs::write(path.join("vocab.json"), all["model"]["vocab"].to_string()).unwrap();
+    let merge = |merge: &Value| match merge {
+        Value::String(pair) => format!("{pair}\n"),
+        pair => format!("{} {}\n", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
+    };
+    let merges: String = all["model"]["merges"].as_array().unwrap().iter().map(merge).collect();
+    fs::write(path.join("merges.txt"), format!("#version: 0.2\n{merges}")).unwrap();
+    let opened = Checkpoint::open(&path).unwrap().tokenizer.unwrap();
+    for text in ["the king said", "naïve façades"] {
+        assert_eq!(opened.encode(text.as_bytes()), bpe.encode(text.as_bytes()));
+    }
+    fs::remove_file(path.join("merges.txt")).unwrap();
+    assert!(Checkpoint::open(&path).unwrap().tokenizer.is_none(), "one of them is none");
+}
+
+#[test]
 fn half_precision_is_read() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model");
