@@ -234,14 +234,11 @@ fn read_json(path: &Path) -> Result<Map<String, Value>> {
 
 /// The tokenizer of a folder: ours, or GPT-2's two files.
 fn open_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
-    let file = path.join(TOKENIZER);
-    if file.exists() {
-        return Tokenizer::read(&file).map(Some);
+    let has = |name: &str| path.join(name).exists();
+    match has(TOKENIZER) || has("vocab.json") && has("merges.txt") {
+        true => Tokenizer::open(path, Pattern::Gpt2).map(Some),
+        false => Ok(None),
     }
-    if path.join("vocab.json").exists() && path.join("merges.txt").exists() {
-        return Tokenizer::read(path).map(Some);
-    }
-    Ok(None)
 }
 
 fn tokenizer_config(config: &TransformerConfig, tokenizer: &Tokenizer) -> Value {
