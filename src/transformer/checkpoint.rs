@@ -145,8 +145,10 @@ impl Checkpoint {
     /// `notes` come back from [`open`](Self::open) as they are; `extra` files are the caller's to read.
     ///
     /// # Errors
-    /// [`Error::Io`] when the disk refuses; [`Error::Format`] as [`check_destination`](Self::check_destination), or for a
-    /// tokenizer of another size. Whatever was at `path` is there still.
+    /// [`Error::Io`] when the disk refuses; [`Error::Format`] for a tokenizer of another size, and as
+    /// [`check_destination`](Self::check_destination), which is asked first where that costs nothing: here the new folder is
+    /// written and then kept beside `path`, under a name that the error gives, since it may be hours of work. Whatever was at
+    /// `path` is there still.
     pub fn save(
         path: &Path,
         transformer: &Transformer,
@@ -159,7 +161,6 @@ impl Checkpoint {
             let reason = format!("the tokenizer has {} tokens, the model {}", tokenizer.n_tokens(), config.n_tokens);
             return Err(Error::format(path, reason));
         }
-        destination::look(path, may_replace)?;
         let layout = Layout::of(config);
         let tensors = write(transformer, layout)?;
         let folder = NewFolder::beside(path)?;
