@@ -76,6 +76,9 @@ impl Checkpoint {
         if path.is_file() {
             return Err(Error::format(path, "is a file, expected the folder of a transformer"));
         }
+        if !path.exists() {
+            return Err(destination::missing(path));
+        }
         if path.is_dir() && !path.join(CONFIG).exists() {
             return Err(Error::format(path, format!("is a folder without {CONFIG}: not a transformer")));
         }

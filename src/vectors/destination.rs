@@ -4,7 +4,7 @@
 //!
 //! The new folder is written beside, flushed, and put in place in one step: renamed where there was nothing, exchanged
 //! with the old one where there was. File systems that cannot exchange get two renames, and whoever finds nothing in
-//! between is told where the old folder is ([`set_aside`]).
+//! between is told where the old folder is ([`missing`]).
 //!
 //! # What a killed run leaves behind
 //! `.NAME.wordgrove-new-XXXXXX`, beside NAME. A run holds a lock on its new folder while it lives, so the next run with
@@ -143,8 +143,18 @@ pub(crate) fn check(path: &Path, needed_bytes: u64) -> Result<()> {
     }
 }
 
+/// The error for a folder that is not there: where it is, if a save was cut short.
+pub(crate) fn missing(path: &Path) -> Error {
+    if let Some(old) = set_aside(path) {
+        let old = old.display();
+        let advice = format!("a save was cut short; the model from before it is {old}: rename it to get it back");
+        return Error::format(path, format!("is not there, because {advice}"));
+    }
+    Error::Io { path: path.to_path_buf(), source: io::ErrorKind::NotFound.into() }
+}
+
 /// An old folder that was set aside by a run that ended before it put the new one in place; newest first.
-pub(crate) fn set_aside(path: &Path) -> Option<PathBuf> {
+fn set_aside(path: &Path) -> Option<PathBuf> {
     let modified = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     siblings(path, "old").into_iter().max_by_key(modified)
 }
@@ -262,7 +272,7 @@ fn place(new: &Path, target: &Path) -> Result<()> {
     let aside = make_beside(target, "old")?.keep();
     fs::rename(target, &aside).map_err(Error::io(target))?;
     fs::rename(new, target).map_err(|source| {
-        // Back as it was; should this fail as well, `set_aside` finds it.
+        // Back as it was; should this fail as well, `missing` tells where it is.
         let _ = fs::rename(&aside, target);
         Error::Io { path: target.to_path_buf(), source }
     })

@@ -101,7 +101,7 @@ impl Model {
     /// [`Error::Io`] when a file is missing, [`Error::Format`] when sizes, types or numberings contradict each other.
     pub fn open(path: &Path) -> Result<Model> {
         if !path.exists() {
-            return Err(missing(path));
+            return Err(destination::missing(path));
         }
         if !path.is_dir() {
             return Err(Error::format(path, "is a file, expected a model folder"));
@@ -292,15 +292,6 @@ fn may_replace(path: &Path, names: &[OsString]) -> Result<()> {
         Ok((Some(_), _)) => Ok(()),
         _ => Err(Error::format(path, "is not a model that wordgrove wrote, and would be lost: save elsewhere")),
     }
-}
-
-fn missing(path: &Path) -> Error {
-    if let Some(old) = destination::set_aside(path) {
-        let advice =
-            format!("a save was cut short; the model from before it is {}: rename it to get it back", old.display());
-        return Error::format(path, format!("is not there, because {advice}"));
-    }
-    Error::Io { path: path.to_path_buf(), source: io::ErrorKind::NotFound.into() }
 }
 
 /// What `config.json` holds of ours: how the model was made, and the checksums of the other files.
