@@ -61,3 +61,5 @@ pub use run::{OpenedRun, Run, RunState};
 pub use sample::{Sampling, distribution, draw};
 pub use threads::leave_threads_to_rayon;
 pub use translate::{TranslateConfig, translate};
+
+pub use crate::vectors::destination::Claim;
