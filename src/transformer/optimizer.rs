@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor, Var};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -89,7 +89,7 @@ impl AdamW {
     ) -> Result<AdamW> {
         config.check()?;
         let parameter = |(name, var): (&String, &Var)| {
-            if var.dtype() != candle_core::DType::F32 || !var.device().is_cpu() || !var.is_contiguous() {
+            if var.dtype() != DType::F32 || !var.device().is_cpu() || !var.is_contiguous() {
                 return Err(Error::config("parameter", format!("{name} is not contiguous f32 on the CPU")));
             }
             let n = var.elem_count();
@@ -185,40 +185,42 @@ impl AdamW {
     /// Takes up the state of an earlier run.
     ///
     /// # Errors
-    /// [`Error::Config`] when a tensor is missing, has another shape or type, or has numbers that no run leaves behind;
-    /// nothing has changed then.
-    pub fn set_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+    /// [`Error::Config`] when a tensor is missing or surplus, has another shape or type, or has numbers that no run leaves
+    /// behind; nothing has changed then.
+    pub fn set_state(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<()> {
+        let wrong = |reason: String| Error::config("optimizer state", reason);
+        let mut entry = |name: &str, what: &str, dtype: DType, shape: &[usize]| -> Result<Tensor> {
+            let name = format!("{name}.{what}");
+            let Some(tensor) = state.remove(&name) else { return Err(wrong(format!("{name} is missing"))) };
+            if tensor.dtype() != dtype || tensor.dims() != shape {
+                let (found, dtype) = (tensor.dtype().as_str(), dtype.as_str());
+                return Err(wrong(format!("{name} is {found} {:?}, expected {dtype} {shape:?}", tensor.dims())));
+            }
+            Ok(tensor)
+        };
         let mut read = Vec::with_capacity(self.parameters.len());
         for Parameter { name, var, .. } in &self.parameters {
-            let moment = |what: &str| -> Result<Vec<f32>> {
-                let tensor = entry(state, name, what)?;
-                if tensor.shape() != var.shape() {
-                    let reason = format!("{name}.{what} is {:?}, the parameter {:?}", tensor.dims(), var.dims());
-                    return Err(Error::config("optimizer state", reason));
-                }
-                let numbers = tensor.flatten_all()?.to_vec1::<f32>()?;
+            let mut moment = |what: &str| -> Result<Vec<f32>> {
+                let numbers = entry(name, what, DType::F32, var.dims())?.flatten_all()?.to_vec1::<f32>()?;
                 if numbers.iter().any(|x| !x.is_finite()) || (what == "square" && numbers.iter().any(|&x| x < 0.0)) {
-                    return Err(Error::config("optimizer state", format!("{name}.{what} has numbers out of range")));
+                    return Err(wrong(format!("{name}.{what} has numbers out of range")));
                 }
                 Ok(numbers)
             };
             let (mean, square) = (moment("mean")?, moment("square")?);
-            let steps = entry(state, name, "steps")?.flatten_all()?.to_vec1::<i64>()?;
-            match steps[..] {
+            match entry(name, "steps", DType::I64, &[1])?.to_vec1::<i64>()?[..] {
                 [n_steps] if n_steps >= 0 => read.push((mean, square, n_steps as u64)),
-                _ => return Err(Error::config("optimizer state", format!("{name}.steps is no count"))),
+                _ => return Err(wrong(format!("{name}.steps is no count"))),
             }
+        }
+        if let Some(name) = state.keys().next() {
+            return Err(wrong(format!("{name} belongs to nothing")));
         }
         for (parameter, (mean, square, n_steps)) in self.parameters.iter_mut().zip(read) {
             (parameter.mean, parameter.square, parameter.n_steps) = (mean, square, n_steps);
         }
         Ok(())
     }
-}
-
-fn entry<'a>(state: &'a BTreeMap<String, Tensor>, name: &str, what: &str) -> Result<&'a Tensor> {
-    let missing = || Error::config("optimizer state", format!("{name}.{what} is missing"));
-    state.get(&format!("{name}.{what}")).ok_or_else(missing)
 }
 
 /// What `f` makes of the numbers of a contiguous tensor.
@@ -262,8 +264,6 @@ impl InplaceOp1 for InPlace<'_> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
-
     use super::*;
 
     fn parameters() -> BTreeMap<String, Var> {
@@ -335,7 +335,7 @@ mod tests {
         }
         let state = first.state().unwrap();
         let mut second = new(&halves);
-        second.set_state(&state).unwrap();
+        second.set_state(state.clone()).unwrap();
         for _ in 0..3 {
             step(&mut second, &halves, 0.01).unwrap();
         }
@@ -348,7 +348,7 @@ mod tests {
             if let Some(fill) = broken {
                 state.insert(name.into(), Tensor::full(fill, tensor.shape(), &Device::Cpu).unwrap());
             }
-            let error = second.set_state(&state).unwrap_err().to_string();
+            let error = second.set_state(state).unwrap_err().to_string();
             assert!(error.starts_with(&format!("optimizer state: {name}")), "{error}");
         }
     }

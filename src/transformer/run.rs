@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -116,7 +116,8 @@ impl Run {
     /// Opens a folder that [`save`](Run::save) wrote.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`]; [`Error::Format`] when the folder holds no run, or what it holds does not fit together.
+    /// As [`Checkpoint::open`]; [`Error::Format`] when the folder holds no run, or what it holds does not fit together:
+    /// tensors that are missing, surplus, of other shapes or types, or not finite.
     pub fn open(path: &Path) -> Result<OpenedRun> {
         let Checkpoint { transformer: best, tokenizer, mut notes, .. } = Checkpoint::open(path)?;
         let file = path.join(TRAINING);
@@ -129,15 +130,17 @@ impl Run {
         let bytes = FileBytes::open(&file)?;
         let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
             .map_err(|error| wrong(format!("is no whole safetensors file: {error}")))?;
-        let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
+        let mut tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
         let parameters = Parameters::from_values(best.config(), |declared| {
             let name = &declared.name;
-            let tensor = tensors.get(name).filter(|tensor| tensor.dims() == declared.shape);
-            let tensor = tensor.ok_or_else(|| {
-                let found =
-                    tensors.get(name).map_or("is missing".to_string(), |tensor| format!("is {:?}", tensor.dims()));
-                wrong(format!("'{name}' {found}, expected {:?}", declared.shape))
-            })?;
+            let found = tensors.remove(name);
+            let fits = |tensor: &Tensor| tensor.dims() == declared.shape && tensor.dtype() == DType::F32;
+            let Some(tensor) = found.as_ref().filter(|tensor| fits(tensor)) else {
+                let found = found.map_or("is missing".to_string(), |tensor| {
+                    format!("is {} {:?}", tensor.dtype().as_str(), tensor.dims())
+                });
+                return Err(wrong(format!("'{name}' {found}, expected f32 {:?}", declared.shape)));
+            };
             let numbers = tensor.flatten_all()?.to_vec1::<f32>()?;
             match numbers.iter().all(|x| x.is_finite()) {
                 true => Ok(numbers),
@@ -146,7 +149,7 @@ impl Run {
         })?;
         let transformer = Transformer::from_parameters(best.config().clone(), parameters, best.counts())?;
         let mut run = Run::new(transformer, config)?;
-        run.optimizer.set_state(&tensors).map_err(|error| wrong(error.to_string()))?;
+        run.optimizer.set_state(tensors).map_err(|error| wrong(error.to_string()))?;
         // Before the first measurement there is no best one apart from the present one.
         if !state.reports.is_empty() {
             run.best = best;

@@ -1,11 +1,12 @@
 //! Here belongs: what a transformer learns and how it is used, through the library's public names.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde_json::Map;
 use wordgrove::text::Corpus;
 use wordgrove::tokens::{IdStreamBuilder, WordsConfig, encode_corpus, learn_words};
@@ -163,6 +164,73 @@ fn every_parameter_moves_in_one_step_and_a_frozen_table_does_not() {
                 assert_eq!(before == after, stays, "{shape}: {name}");
             }
         }
+    }
+}
+
+#[test]
+fn a_table_that_thaws_begins_slowly() {
+    let (transformer, _, mut train, _) = tiny(Shape::Decoder, OutputLayer::Tied, 0.0);
+    let fit_config = FitConfig { freeze_embeddings: 2, warmup_steps: 8, weight_decay: 0.0, ..config(3) };
+    let largest_step = |transformer: &Transformer, before: &Tensor| {
+        let table = transformer.parameters().get("tokens.weight").unwrap();
+        (table.as_tensor() - before).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap()
+    };
+    let before = transformer.parameters().get("tokens.weight").unwrap().copy().unwrap();
+    let mut run = Run::new(transformer, FitConfig { steps: 2, ..fit_config.clone() }).unwrap();
+    fit(&mut run, &mut *train, None, &mut |_| Ok(()), &Silent).unwrap();
+    assert_eq!(largest_step(&run.transformer, &before), 0.0);
+    run.config = fit_config.clone();
+    fit(&mut run, &mut *train, None, &mut |_| Ok(()), &Silent).unwrap();
+    // Adam's first step is the rate for every number that has a gradient, here the first eighth of the warm-up.
+    let wanted = fit_config.rate(2) / 8.0;
+    let found = f64::from(largest_step(&run.transformer, &before));
+    assert!((found / wanted - 1.0).abs() < 0.01, "{found}, expected {wanted}");
+}
+
+type Tensors = HashMap<String, Tensor>;
+
+#[test]
+fn a_run_that_does_not_fit_together_is_refused_by_name() {
+    // C11
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let (transformer, tokenizer, ..) = tiny(Shape::Decoder, OutputLayer::Tied, 0.0);
+    let run = Run::new(transformer, config(8)).unwrap();
+    let refused = |change: &dyn Fn(&mut Tensors)| {
+        // Changed by hand it is a run of ours no more, and would not be replaced.
+        let _ = std::fs::remove_dir_all(&path);
+        run.save(&path, &tokenizer, &Map::new()).unwrap();
+        let file = path.join("training.safetensors");
+        let mut tensors = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+        change(&mut tensors);
+        candle_core::safetensors::save(&tensors, &file).unwrap();
+        let config = path.join("config.json");
+        let mut all: serde_json::Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+        all["wordgrove"]["sha256"] = serde_json::json!({});
+        std::fs::write(&config, all.to_string()).unwrap();
+        let error = Run::open(&path).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{error:?}");
+        error.to_string()
+    };
+    let half = |tensors: &mut Tensors, name: &str| {
+        let tensor = tensors.get_mut(name).unwrap();
+        *tensor = tensor.to_dtype(DType::F16).unwrap();
+    };
+    type Case<'a> = (&'a dyn Fn(&mut Tensors), &'a str);
+    let cases: [Case<'_>; 6] = [
+        (&|tensors| half(tensors, "decoder.norm.gain"), "'decoder.norm.gain' is f16 [16], expected f32 [16]"),
+        (&|tensors| half(tensors, "decoder.norm.gain.mean"), "decoder.norm.gain.mean is f16 [16], expected f32 [16]"),
+        (&|tensors| half(tensors, "decoder.norm.gain.steps"), "decoder.norm.gain.steps is f16 [1], expected i64 [1]"),
+        (&|tensors| drop(tensors.remove("tokens.weight")), "'tokens.weight' is missing"),
+        (&|tensors| drop(tensors.remove("tokens.weight.square")), "tokens.weight.square is missing"),
+        (
+            &|tensors| drop(tensors.insert("surplus".into(), Tensor::new(&[1f32], &Device::Cpu).unwrap())),
+            "surplus belongs to nothing",
+        ),
+    ];
+    for (change, wanted) in cases {
+        let message = refused(change);
+        assert!(message.contains("training.safetensors: ") && message.contains(wanted), "{message}");
     }
 }
 
