@@ -140,8 +140,7 @@ impl AdamW {
         if !norm.is_finite() {
             let at = squares.iter().position(|square| !square.is_finite());
             let name = at.map_or("them all", |at| &with_gradients[at].0.name);
-            let reason = format!("the gradient of {name} is not finite; try a lower learning rate");
-            return Err(Error::Diverged(reason));
+            return Err(Error::Diverged(format!("the gradient of {name} is not finite")));
         }
         // As PyTorch's clip_grad_norm_.
         let scale = self.config.clip_norm.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));

@@ -251,6 +251,25 @@ fn a_run_that_diverges_says_so_and_saves_nothing() {
     let message = error.to_string();
     assert!(message.contains("step 1 of 8") && message.contains("--learning-rate"), "{message}");
     assert_eq!(n_saved, 0);
+    // By a gradient, where the loss itself is still finite: the advice is given once.
+    let (transformer, _, mut train, _) = tiny(Shape::Decoder, OutputLayer::Free, 0.0);
+    for name in ["decoder.norm.gain", "output.weight"] {
+        let var = transformer.parameters().get(name).unwrap();
+        var.set(&Tensor::full(1e19f32, var.shape(), &Device::Cpu).unwrap()).unwrap();
+    }
+    let mut run = Run::new(transformer, config(8)).unwrap();
+    let error = fit(&mut run, &mut *train, None, &mut |_| Ok(()), &Silent).unwrap_err();
+    assert!(matches!(error, Error::Diverged(_)), "{error}");
+    assert_eq!(error.to_string().matches("learning-rate").count(), 1, "{error}");
+    assert_eq!(error.to_string().matches("learning rate").count(), 1, "{error}");
+}
+
+/// ln P of every token after these ids, from one pass over them all.
+fn next(transformer: &Transformer, ids: &[u32]) -> Vec<f32> {
+    let input = Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu).unwrap();
+    let mut pass = Pass::answering();
+    let hidden = transformer.decode(&input, &mut pass).unwrap();
+    transformer.log_probabilities(&hidden, &mut pass).unwrap().squeeze(0).unwrap().to_vec2().unwrap().pop().unwrap()
 }
 
 #[test]
