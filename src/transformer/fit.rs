@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -46,7 +46,8 @@ pub struct FitConfig {
     pub clip_norm: f64,
     /// The loss on what was held out is measured, and the state is saved, every so many steps, and at the end.
     pub validate_every: u64,
-    /// For so many steps the token table, and the tree's nodes, are left as they were planted.
+    /// For so many steps the token table, and the tree's nodes, are left as they were planted. Then their rate grows over
+    /// `warmup_steps` like all others' did at first.
     pub freeze_embeddings: u64,
     /// Where batches and dropout come from.
     pub seed: u64,
@@ -96,6 +97,24 @@ impl FitConfig {
         self.adamw().check()
     }
 
+    /// The learning rate of a step, counted from 0.
+    pub fn rate(&self, step: u64) -> f64 {
+        self.schedule().rate(step)
+    }
+
+    /// How much of the rate the planted tables take: nothing while they are frozen; then less at first, because moments
+    /// that begin at zero make the first steps the longest ones.
+    fn share_of_planted(&self, step: u64) -> f64 {
+        if self.freeze_embeddings == 0 {
+            return 1.0;
+        }
+        match step.checked_sub(self.freeze_embeddings) {
+            None => 0.0,
+            Some(since) if since < self.warmup_steps => (since + 1) as f64 / self.warmup_steps as f64,
+            Some(_) => 1.0,
+        }
+    }
+
     fn schedule(&self) -> Schedule {
         Schedule {
             peak: self.learning_rate,
@@ -132,9 +151,9 @@ pub fn fit(
 ) -> Result<()> {
     run.config.check()?;
     let config = run.config.clone();
-    let schedule = config.schedule();
     let n_batches = train.n_batches() as u64;
-    let mut clock = Clock::start(run.state.step);
+    let planted: Vec<Var> = PLANTED.iter().filter_map(|name| run.transformer.parameters().get(name)).cloned().collect();
+    let mut clock = Clock::start(&run.state);
     while run.state.step < config.steps {
         let step = run.state.step;
         if progress.stop_requested() {
@@ -144,17 +163,21 @@ pub fn fit(
                 config.steps
             )));
         }
-        let is_frozen = step < config.freeze_embeddings;
-        run.optimizer.freeze(|name| is_frozen && matches!(name, "tokens.weight" | "output.nodes"));
+        let share = config.share_of_planted(step);
+        run.optimizer.set_shares(|name| if PLANTED.contains(&name) { share } else { 1.0 });
         let batch = train.batch(step / n_batches, (step % n_batches) as usize);
         // Batches draw from their own epochs' generators, counted from 0.
         let mut random = generator(config.seed, u64::MAX - 1, step);
-        let loss = batch_loss(&run.transformer, &batch, &mut Pass::learning(&mut random))?;
+        let mut pass = Pass::learning(&mut random);
+        if share == 0.0 {
+            pass = pass.without(&planted);
+        }
+        let loss = batch_loss(&run.transformer, &batch, &mut pass)?;
         let nats = f64::from(loss.to_scalar::<f32>()?);
         if !nats.is_finite() {
             return Err(diverged(step, &config, "the loss is not finite"));
         }
-        let rate = schedule.rate(step);
+        let rate = config.rate(step);
         run.optimizer.step(&loss.backward()?, rate).map_err(|error| match error {
             Error::Diverged(reason) => diverged(step, &config, &reason),
             other => other,
@@ -199,6 +222,9 @@ pub fn fit(
     }
     Ok(())
 }
+
+/// The parameters that word vectors are planted in.
+const PLANTED: [&str; 2] = ["tokens.weight", "output.nodes"];
 
 /// The mean loss over one epoch of `examples`, in nats per target, nothing dropped.
 ///

@@ -70,8 +70,9 @@ struct Parameter {
     name: String,
     var: Var,
     decays: bool,
-    frozen: bool,
-    // Steps of this parameter, which may be fewer than of others when it was frozen.
+    // How much of the rate it takes.
+    share: f64,
+    // Steps of this parameter, which may be fewer than of others when it was left alone.
     n_steps: u64,
     mean: Vec<f32>,
     square: Vec<f32>,
@@ -95,7 +96,7 @@ impl AdamW {
             let n = var.elem_count();
             let (name, decays) = (name.clone(), decays(name, var));
             let (mean, square) = (vec![0.0; n], vec![0.0; n]);
-            Ok(Parameter { name, var: var.clone(), decays, frozen: false, n_steps: 0, mean, square })
+            Ok(Parameter { name, var: var.clone(), decays, share: 1.0, n_steps: 0, mean, square })
         };
         Ok(AdamW { config, parameters: parameters.iter().map(parameter).collect::<Result<_>>()? })
     }
@@ -105,26 +106,28 @@ impl AdamW {
         var.rank() >= 2
     }
 
-    /// Leaves the parameters alone for which `frozen` holds, and takes up again those for which it does not.
+    /// Sets how much of the rate each parameter takes, by name: 1 at first; less for one that is to warm up; 0 leaves it alone.
     ///
-    /// What is frozen keeps its moments. Detach it in the forward pass, too, or its gradient is computed in vain.
-    pub fn freeze(&mut self, frozen: impl Fn(&str) -> bool) {
+    /// What is left alone keeps its moments. Its gradient is not looked at, and need not be computed
+    /// ([`Pass::without`](crate::transformer::Pass::without)).
+    pub fn set_shares(&mut self, share: impl Fn(&str) -> f64) {
         for parameter in &mut self.parameters {
-            parameter.frozen = frozen(&parameter.name);
+            parameter.share = share(&parameter.name);
         }
     }
 
     /// Takes one step with the given learning rate; returns the gradients' length before it was clipped.
     ///
     /// # Errors
-    /// [`Error::Config`] when no gradient reaches a parameter that is not frozen, [`Error::Diverged`] when a gradient is
+    /// [`Error::Config`] when no gradient reaches a parameter that is not left alone, [`Error::Diverged`] when a gradient is
     /// not finite; nothing has moved then.
     pub fn step(&mut self, gradients: &GradStore, rate: f64) -> Result<f64> {
-        let moving: Vec<&mut Parameter> = self.parameters.iter_mut().filter(|parameter| !parameter.frozen).collect();
+        let moving: Vec<&mut Parameter> =
+            self.parameters.iter_mut().filter(|parameter| parameter.share > 0.0).collect();
         let mut with_gradients = Vec::with_capacity(moving.len());
         for parameter in moving {
             let Some(gradient) = gradients.get(parameter.var.as_tensor()) else {
-                let reason = format!("no gradient reaches {}: freeze it or use it", parameter.name);
+                let reason = format!("no gradient reaches {}: leave it alone or use it", parameter.name);
                 return Err(Error::config("parameter", reason));
             };
             if gradient.shape() != parameter.var.shape() {
@@ -147,6 +150,7 @@ impl AdamW {
         let config = self.config;
         with_gradients.into_par_iter().try_for_each(|(parameter, gradient)| {
             parameter.n_steps += 1;
+            let rate = rate * parameter.share;
             let n_steps = parameter.n_steps.min(i32::MAX as u64) as i32;
             let (correction1, correction2) = (1.0 - config.beta1.powi(n_steps), 1.0 - config.beta2.powi(n_steps));
             let step = AdamStep {
@@ -353,21 +357,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_frozen_stays_and_what_no_gradient_reaches_is_named() {
+    fn what_is_left_alone_stays_and_what_no_gradient_reaches_is_named() {
         let parameters = parameters();
         let before = numbers(&parameters["bias"]);
         let mut optimizer = AdamW::new(&parameters, AdamWConfig::default(), AdamW::matrices_decay).unwrap();
         let of_weight = (parameters["weight"].as_tensor() * 1.0).unwrap().sum_all().unwrap().backward().unwrap();
         let error = optimizer.step(&of_weight, 0.1).unwrap_err();
-        assert_eq!(error.to_string(), "parameter: no gradient reaches bias: freeze it or use it");
-        optimizer.freeze(|name| name == "bias");
+        assert_eq!(error.to_string(), "parameter: no gradient reaches bias: leave it alone or use it");
+        optimizer.set_shares(|name| if name == "bias" { 0.0 } else { 1.0 });
         optimizer.step(&of_weight, 0.1).unwrap();
         assert_eq!(numbers(&parameters["bias"]), before);
-        optimizer.freeze(|_| false);
+        optimizer.set_shares(|name| if name == "bias" { 0.25 } else { 1.0 });
         step(&mut optimizer, &parameters, 0.1).unwrap();
         // The first step of Adam is the rate in the gradient's direction, whenever it comes.
         let first = numbers(&parameters["bias"]);
-        assert!((first[0] - before[0] - 0.1).abs() < 1e-5, "{} {}", first[0], before[0]);
+        assert!((first[0] - before[0] - 0.025).abs() < 1e-5, "{} {}", first[0], before[0]);
     }
 
     #[test]

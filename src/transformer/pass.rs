@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use candle_core::{Tensor, Var};
+use candle_core::{Tensor, TensorId, Var};
 use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::error::Result;
@@ -12,6 +12,8 @@ use crate::transformer::fused::{AttentionKind, Dropout, dropout};
 pub struct Pass<'a> {
     attention: AttentionKind,
     purpose: Purpose<'a>,
+    /// Parameters that no gradient is wanted for.
+    without: Vec<TensorId>,
 }
 
 enum Purpose<'a> {
@@ -26,31 +28,40 @@ enum Purpose<'a> {
 }
 
 impl<'a> Pass<'a> {
+    fn of(attention: AttentionKind, purpose: Purpose<'a>) -> Pass<'a> {
+        Pass { attention, purpose, without: Vec::new() }
+    }
+
     /// For a training step: gradients, and dropout drawn from `random`.
     pub fn learning(random: &'a mut Xoshiro256PlusPlus) -> Pass<'a> {
-        Pass { attention: AttentionKind::Tiled, purpose: Purpose::Learn(random) }
+        Pass::of(AttentionKind::Tiled, Purpose::Learn(random))
     }
 
     /// For gradients of the plain function: nothing is dropped.
     pub fn differentiating() -> Pass<'static> {
-        Pass { attention: AttentionKind::Tiled, purpose: Purpose::Differentiate }
+        Pass::of(AttentionKind::Tiled, Purpose::Differentiate)
     }
 
     /// For evaluation and use: no gradients, nothing dropped.
     pub fn answering() -> Pass<'static> {
-        Pass { attention: AttentionKind::Tiled, purpose: Purpose::Answer }
+        Pass::of(AttentionKind::Tiled, Purpose::Answer)
     }
 
     /// The same, and `watch` is called with the name and the numbers of every matrix on the way, in the order in which
     /// they are computed: `decoder.0.attention.scores`, `[B, H, T, T]`, and so on. Attention is plain, so that its
     /// matrices exist.
     pub fn watched(watch: &'a mut dyn FnMut(&str, &Tensor)) -> Pass<'a> {
-        Pass { attention: AttentionKind::Plain, purpose: Purpose::Watch(watch) }
+        Pass::of(AttentionKind::Plain, Purpose::Watch(watch))
     }
 
     /// Chooses how attention is computed; the answer is the same.
     pub fn with_attention(self, attention: AttentionKind) -> Pass<'a> {
         Pass { attention, ..self }
+    }
+
+    /// Computes no gradient for these parameters: it would not be used.
+    pub fn without(self, parameters: &[Var]) -> Pass<'a> {
+        Pass { without: parameters.iter().map(|var| var.id()).collect(), ..self }
     }
 
     pub(crate) fn attention(&self) -> AttentionKind {
@@ -64,8 +75,8 @@ impl<'a> Pass<'a> {
     /// The numbers of a parameter; with the way back to it only where gradients are wanted.
     pub(crate) fn value(&self, var: &Var) -> Tensor {
         match self.purpose {
-            Purpose::Learn(_) | Purpose::Differentiate => var.as_tensor().clone(),
-            Purpose::Answer | Purpose::Watch(_) => var.as_detached_tensor(),
+            Purpose::Learn(_) | Purpose::Differentiate if !self.without.contains(&var.id()) => var.as_tensor().clone(),
+            _ => var.as_detached_tensor(),
         }
     }
 

@@ -44,7 +44,8 @@ pub fn softmax_loss(
     if !(fits && fusible(&all) && hidden.elem_count() > 0 && n_tokens > 0) {
         return composite(hidden, table, bias, targets, ignore);
     }
-    let op = SoftmaxLoss { targets: list, ignore, asked: tracked(&all), gradients: Mutex::new(None) };
+    let (asked, table_asked) = (tracked(&all), tracked(&[table]));
+    let op = SoftmaxLoss { targets: list, ignore, asked, table_asked, gradients: Mutex::new(None) };
     let (hidden, table) = (hidden.contiguous()?, table.contiguous()?);
     Ok(match bias {
         Some(bias) => hidden.apply_op3(&table, &bias.contiguous()?, op)?,
@@ -78,6 +79,8 @@ struct SoftmaxLoss {
     ignore: Option<u32>,
     /// Whether gradients are computed on the way forward.
     asked: bool,
+    /// Whether that of the table is among them; it is a third of the work.
+    table_asked: bool,
     gradients: Mutex<Option<Gradients>>,
 }
 
@@ -147,8 +150,10 @@ impl Part<'_> {
         let (logits, rows) = (View::packed(logits, n), View::packed(rows, width));
         let of_rows = ViewMut::packed(&mut self.of_rows[..targets.len() * width], width);
         multiply(logits, View::packed(self.table, width), 1.0, Before::Replaced, of_rows);
-        let of_table = ViewMut::packed(self.of_table, width);
-        multiply(logits.transposed(), rows, 1.0, Before::AddedTo, of_table);
+        if !self.of_table.is_empty() {
+            let of_table = ViewMut::packed(self.of_table, width);
+            multiply(logits.transposed(), rows, 1.0, Before::AddedTo, of_table);
+        }
     }
 }
 
@@ -163,7 +168,7 @@ impl SoftmaxLoss {
         let size = |n: usize| if asked { n } else { 0 };
         let mut gradients = Gradients {
             hidden: vec![0.0; size(hidden.len())],
-            table: vec![0.0; size(table.len())],
+            table: vec![0.0; if self.table_asked { size(table.len()) } else { 0 }],
             bias: vec![0.0; size(bias.map_or(0, <[f32]>::len))],
         };
         let piece = share(n_tokens, rayon::current_num_threads());
@@ -225,7 +230,7 @@ impl SoftmaxLoss {
         table: &Tensor,
         bias: Option<&Tensor>,
         gradient: &Tensor,
-    ) -> candle_core::Result<(Tensor, Tensor, Option<Tensor>)> {
+    ) -> candle_core::Result<(Tensor, Option<Tensor>, Option<Tensor>)> {
         let factor = gradient.to_scalar::<f32>()?;
         let kept = self.gradients.lock().map_err(|_| candle_core::Error::Msg("a loss panicked before".into()))?.take();
         let gradients = match kept {
@@ -243,7 +248,7 @@ impl SoftmaxLoss {
         }
         Ok((
             Tensor::from_vec(gradients.hidden, hidden.shape(), hidden.device())?,
-            Tensor::from_vec(gradients.table, table.shape(), table.device())?,
+            self.table_asked.then(|| Tensor::from_vec(gradients.table, table.shape(), table.device())).transpose()?,
             bias.map(|bias| Tensor::from_vec(gradients.bias, bias.shape(), bias.device())).transpose()?,
         ))
     }
@@ -272,7 +277,7 @@ impl CustomOp2 for SoftmaxLoss {
         gradient: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         let (of_hidden, of_table, _) = self.take(hidden, table, None, gradient)?;
-        Ok((Some(of_hidden), Some(of_table)))
+        Ok((Some(of_hidden), of_table))
     }
 }
 
@@ -303,7 +308,7 @@ impl CustomOp3 for SoftmaxLoss {
         gradient: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (of_hidden, of_table, of_bias) = self.take(hidden, table, Some(bias), gradient)?;
-        Ok((Some(of_hidden), Some(of_table), of_bias))
+        Ok((Some(of_hidden), of_table, of_bias))
     }
 }
 
@@ -333,6 +338,27 @@ mod tests {
             let defined = |x: &[Tensor]| composite(&x[0], &x[1], None, &targets, ignore);
             check(&[&[n, width], &[n_tokens, width]], &fused, &defined);
         }
+    }
+
+    #[test]
+    fn a_table_that_is_left_alone_has_no_gradient_and_changes_none() {
+        let var = |shape: &[usize], seed: u64| {
+            let numbers = super::super::gradient_check::numbers(shape.iter().product(), seed);
+            let numbers: Vec<f32> = numbers.iter().map(|&x| x as f32).collect();
+            candle_core::Var::from_tensor(&Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap()).unwrap()
+        };
+        let (hidden, table, bias) = (var(&[5, 3], 1), var(&[7, 3], 2), var(&[7], 3));
+        let targets = Tensor::new(&[0u32, 6, 3, 3, 1], &Device::Cpu).unwrap();
+        let gradients =
+            |table: &Tensor| softmax_loss(&hidden, table, Some(&bias), &targets, None).unwrap().backward().unwrap();
+        let (all, without) = (gradients(&table), gradients(&table.as_detached_tensor()));
+        for var in [&hidden, &bias] {
+            let numbers = |gradients: &candle_core::backprop::GradStore| {
+                gradients.get(var).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            };
+            assert_eq!(numbers(&all), numbers(&without));
+        }
+        assert!(all.get(&table).is_some() && without.get(&table).is_none());
     }
 
     #[test]

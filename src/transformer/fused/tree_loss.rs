@@ -28,8 +28,8 @@ pub fn tree_loss(hidden: &Tensor, nodes: &Tensor, tree: &Arc<HuffmanTree>, targe
     }
     let fits = hidden.dims() == [targets.len(), nodes.dim(1)?];
     if fits && fusible(&[hidden, nodes]) && hidden.elem_count() > 0 && tree.n_nodes() > 0 {
-        let asked = tracked(&[hidden, nodes]);
-        let op = TreeLoss { tree: tree.clone(), targets, asked, gradients: Mutex::new(None) };
+        let (asked, nodes_asked) = (tracked(&[hidden, nodes]), tracked(&[nodes]));
+        let op = TreeLoss { tree: tree.clone(), targets, asked, nodes_asked, gradients: Mutex::new(None) };
         return Ok(hidden.contiguous()?.apply_op2(&nodes.contiguous()?, op)?);
     }
     composite(hidden, nodes, tree, &targets)
@@ -117,13 +117,16 @@ struct TreeLoss {
     targets: Vec<u32>,
     /// Whether gradients are computed on the way forward.
     asked: bool,
+    /// Whether that of the nodes is among them.
+    nodes_asked: bool,
     gradients: Mutex<Option<Gradients>>,
 }
 
 /// For a loss that counts once.
 struct Gradients {
     hidden: Vec<f32>,
-    nodes: Vec<f32>,
+    /// Where they are asked for.
+    nodes: Option<Vec<f32>>,
 }
 
 /// A row that passed a node, and the slope of its loss along their product.
@@ -168,12 +171,15 @@ impl TreeLoss {
         if !asked {
             return (loss, None);
         }
+        if !self.nodes_asked {
+            return (loss, Some(Gradients { hidden: of_hidden, nodes: None }));
+        }
         let mut passages: Vec<Passage> = pieces.into_iter().flat_map(|(_, passages)| passages).collect();
         // By node, then by row: each node's rows are summed by one worker, in an order that does not depend on them.
         passages.par_sort_unstable_by_key(|passage| (passage.node, passage.row));
         let mut of_nodes = vec![0.0; nodes.len()];
         add_passages(&passages, hidden, width, 0, &mut of_nodes);
-        (loss, Some(Gradients { hidden: of_hidden, nodes: of_nodes }))
+        (loss, Some(Gradients { hidden: of_hidden, nodes: Some(of_nodes) }))
     }
 }
 
@@ -230,12 +236,10 @@ impl CustomOp2 for TreeLoss {
         let Some(mut gradients) = gradients else { candle_core::bail!("a loss has no gradient") };
         if factor != 1.0 {
             scale(&mut gradients.hidden, factor);
-            scale(&mut gradients.nodes, factor);
+            gradients.nodes.iter_mut().for_each(|of_nodes| scale(of_nodes, factor));
         }
-        Ok((
-            Some(Tensor::from_vec(gradients.hidden, hidden.shape(), hidden.device())?),
-            Some(Tensor::from_vec(gradients.nodes, nodes.shape(), nodes.device())?),
-        ))
+        let of_nodes = gradients.nodes.map(|of_nodes| Tensor::from_vec(of_nodes, nodes.shape(), nodes.device()));
+        Ok((Some(Tensor::from_vec(gradients.hidden, hidden.shape(), hidden.device())?), of_nodes.transpose()?))
     }
 }
 
