@@ -16,7 +16,7 @@ use crate::transformer::config::Shape;
 use crate::transformer::model::Transformer;
 use crate::transformer::optimizer::AdamWConfig;
 use crate::transformer::pass::Pass;
-use crate::transformer::run::{Run, copy};
+use crate::transformer::run::{Run, RunState, copy};
 use crate::transformer::schedule::Schedule;
 
 /// How often a report is made.
@@ -157,6 +157,7 @@ pub fn fit(
     while run.state.step < config.steps {
         let step = run.state.step;
         if progress.stop_requested() {
+            run.state.seconds = clock.seconds();
             save(run)?;
             return Err(Error::Interrupted(format!(
                 " after step {step} of {}; the state is saved, --resume goes on from it",
@@ -193,6 +194,7 @@ pub fn fit(
         if run.state.step.is_multiple_of(config.validate_every) || run.state.step == config.steps {
             let status = clock.status(run, n_batches, rate);
             clock.pause();
+            run.state.seconds = status.seconds;
             let validation_loss = match &mut validation {
                 Some(examples) => Some(mean_loss(&run.transformer, *examples)?),
                 None => None,
@@ -282,6 +284,8 @@ fn diverged(step: u64, config: &FitConfig, reason: &str) -> Error {
 /// Time spent on steps, measurements left out.
 struct Clock {
     first_step: u64,
+    /// Seconds of the run before it was taken up.
+    earlier: f64,
     before: Duration,
     since: Instant,
     n_ids: u64,
@@ -289,8 +293,10 @@ struct Clock {
 }
 
 impl Clock {
-    fn start(first_step: u64) -> Clock {
-        Clock { first_step, before: Duration::ZERO, since: Instant::now(), n_ids: 0, reported: Instant::now() }
+    fn start(state: &RunState) -> Clock {
+        let now = Instant::now();
+        let (first_step, earlier) = (state.step, state.seconds);
+        Clock { first_step, earlier, before: Duration::ZERO, since: now, n_ids: 0, reported: now }
     }
 
     fn pause(&mut self) {
@@ -313,8 +319,18 @@ impl Clock {
         is_due
     }
 
+    /// Of the whole run.
+    fn seconds(&self) -> f64 {
+        self.earlier + self.seconds_here()
+    }
+
+    /// Since the run was taken up.
+    fn seconds_here(&self) -> f64 {
+        (self.before + self.since.elapsed()).as_secs_f64()
+    }
+
     fn status(&self, run: &Run, n_batches: u64, learning_rate: f64) -> FitStatus {
-        let seconds = (self.before + self.since.elapsed()).as_secs_f64();
+        let seconds = self.seconds_here();
         let (done, left) = (run.state.step - self.first_step, run.config.steps - run.state.step);
         FitStatus {
             step: run.state.step,
@@ -324,7 +340,7 @@ impl Clock {
             learning_rate,
             train_loss: run.state.train_loss(),
             validation_loss: run.state.reports.last().and_then(|report| report.validation_loss),
-            seconds,
+            seconds: self.earlier + seconds,
             eta_seconds: seconds * left as f64 / done.max(1) as f64,
         }
     }

@@ -56,6 +56,9 @@ pub struct RunState {
     pub nats: f64,
     /// How many targets these were.
     pub n_targets: u64,
+    /// Wall-clock seconds of all steps so far, measurements left out.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 impl RunState {
