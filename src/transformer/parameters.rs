@@ -57,6 +57,9 @@ pub(crate) enum Start {
     Even(f64),
 }
 
+/// The standard deviation that the tree's nodes start with. Nothing multiplies them, whatever the shape.
+pub(crate) const NODE_SPREAD: f64 = 0.02;
+
 /// Every parameter that `config` calls for, in the order of the layers.
 pub(crate) fn declared(config: &TransformerConfig) -> Vec<Declared> {
     let mut list = List { config, declared: Vec::new() };
@@ -85,7 +88,7 @@ pub(crate) fn declared(config: &TransformerConfig) -> Vec<Declared> {
         OutputLayer::Tied => {}
         OutputLayer::Free => list.add("output.weight", &[v, c], Start::Normal(config.token_spread())),
         // Not zeros as in word2vec: then nothing below them would get a gradient from the first step.
-        OutputLayer::Tree => list.add("output.nodes", &[v.saturating_sub(1), c], Start::Normal(0.02)),
+        OutputLayer::Tree => list.add("output.nodes", &[v.saturating_sub(1), c], Start::Normal(NODE_SPREAD)),
     }
     list.declared
 }

@@ -6,7 +6,8 @@
 //!
 //! - Vectors of another length are [projected](projection), nodes by the same map, so that products of the two survive.
 //! - The mean of all vectors is taken away: in a softmax it adds the same to every token's logit and cancels out.
-//! - They are rescaled to the spread that the table starts with otherwise, because everything above expects that.
+//! - They are rescaled to the spread that the table starts with otherwise, because everything above expects that; nodes to
+//!   that of the nodes.
 //! - Tokens that the vectors' text never had (and marks, and the line feed) keep their random start; so do nodes that the
 //!   vectors' tree does not [have](nodes).
 
@@ -18,7 +19,7 @@ use candle_core::{Device, Tensor};
 use crate::error::{Error, Result};
 use crate::huffman::HuffmanTree;
 use crate::transformer::config::TransformerConfig;
-use crate::transformer::parameters::{Parameters, numbers};
+use crate::transformer::parameters::{NODE_SPREAD, Parameters, numbers};
 use crate::vectors::Model;
 
 use nodes::twins;
@@ -82,7 +83,7 @@ pub fn plant(
                     (node, image)
                 })
                 .unzip();
-            rescale(&mut images, config.token_spread());
+            rescale(&mut images, NODE_SPREAD);
             set_rows(parameters, "output.nodes", config.d_model, places.iter().copied().zip(images))?;
             Some(places.len())
         }
@@ -221,6 +222,23 @@ mod tests {
             ratios.push(dot(&nodes[node], &difference) / (sign * dot(old, &wanted)));
         }
         assert!(ratios.iter().all(|ratio| (ratio / ratios[0] - 1.0).abs() < 1e-3), "{ratios:?}");
+    }
+
+    #[test]
+    fn nodes_begin_with_the_spread_of_nodes_whatever_the_tokens_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = model(&folder, 4);
+        let config = TransformerConfig { scale_embedding: true, ..config(4) };
+        let parameters = Parameters::random(&config, 1).unwrap();
+        let tree = HuffmanTree::from_counts(&[&COUNTS[..], &[30, 60]].concat()).unwrap();
+        plant(&model, &config, &parameters, Some(&tree), 1).unwrap();
+        let spread = |rows: Vec<Vec<f32>>| {
+            let all: Vec<f32> = rows.concat();
+            (all.iter().map(|x| x * x).sum::<f32>() / all.len() as f32).sqrt()
+        };
+        // A few rows beside the planted ones keep their random start.
+        let (tokens, nodes) = (spread(rows(&parameters, "tokens.weight")), spread(rows(&parameters, "output.nodes")));
+        assert!((tokens - 0.5).abs() < 0.1 && (nodes - 0.02).abs() < 0.005, "{tokens} {nodes}");
     }
 
     #[test]
