@@ -112,7 +112,8 @@ impl List<'_> {
 
     fn linear_blocks(&mut self, name: &str, n_out: usize, n_in: usize, n_blocks: usize, damping: f64) {
         let start = match self.config.shape {
-            // Glorot & Bengio 2010, as the paper's own code and PyTorch's nn.Transformer.
+            // Glorot & Bengio 2010, as the paper's own code, each block for itself. (PyTorch's nn.MultiheadAttention draws
+            // the three of them as one matrix of 3C rows, and so a factor of √2 smaller.)
             Shape::EncoderDecoder => Start::Even((6.0 / (n_out + n_in) as f64).sqrt()),
             // Radford et al. 2019, Devlin et al. 2019.
             Shape::Decoder | Shape::Encoder => Start::Normal(0.02 * damping),
