@@ -3,6 +3,8 @@
 //! In: a number for every token. Out: one of them, drawn from softmax(logits / temperature), cut to the most probable
 //! ones when asked. Log-probabilities are as good as logits: what the tree gives is sampled by the same lines.
 
+use std::cmp::Ordering;
+
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
@@ -51,6 +53,9 @@ impl Sampling {
     }
 }
 
+/// A token and what it weighs.
+type Weighed = (TokenId, f64);
+
 /// The tokens that may be drawn with their probabilities, most probable first; equal ones by id.
 ///
 /// `logits[i]` belongs to `TokenId(i)`; −∞ is a token that is never drawn.
@@ -67,6 +72,28 @@ impl Sampling {
 /// assert!((best[0].1 - 2.0 / 3.0).abs() < 1e-7); // two of the three that are left
 /// ```
 pub fn distribution(logits: &[f32], sampling: &Sampling) -> Vec<(TokenId, f64)> {
+    let mut weights = candidates(logits, sampling);
+    weights.sort_unstable_by(by_falling_weight);
+    let total = sum(&weights);
+    weights.iter_mut().for_each(|(_, weight)| *weight /= total);
+    weights
+}
+
+/// Draws a token: the first, in the order of [`distribution`], up to which the probabilities come to a number that is drawn
+/// evenly from 0 to 1. It is found without sorting them all.
+///
+/// # Panics
+/// Without logits.
+pub fn draw(logits: &[f32], sampling: &Sampling, random: &mut Xoshiro256PlusPlus) -> TokenId {
+    let mut weights = candidates(logits, sampling);
+    let enough = random.random::<f64>() * sum(&weights);
+    let place = crossing(&mut weights, enough);
+    // The weights add up to their sum but for rounding.
+    place.map_or_else(|| most_probable(logits), |place| weights[place].0)
+}
+
+/// The tokens that may be drawn with weights in proportion to their probabilities, in any order.
+fn candidates(logits: &[f32], sampling: &Sampling) -> Vec<Weighed> {
     assert!(!logits.is_empty(), "some token must be left to draw");
     if sampling.temperature == 0.0 {
         return vec![(most_probable(logits), 1.0)];
@@ -77,44 +104,55 @@ pub fn distribution(logits: &[f32], sampling: &Sampling) -> Vec<(TokenId, f64)> 
     }
     // Less the largest, so that no exponential overflows.
     let weigh = |logit: f32| ((f64::from(logit) - most) / sampling.temperature).exp();
-    let mut weights: Vec<(TokenId, f64)> =
+    let mut weights: Vec<Weighed> =
         logits.iter().enumerate().map(|(id, &logit)| (TokenId(id as u32), weigh(logit))).collect();
-    let by_falling_weight = |a: &(TokenId, f64), b: &(TokenId, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if let Some(k) = sampling.top_k.filter(|&k| k < weights.len()) {
         weights.select_nth_unstable_by(k - 1, by_falling_weight);
         weights.truncate(k);
     }
-    weights.sort_unstable_by(by_falling_weight);
-    let sum = |weights: &[(TokenId, f64)]| weights.iter().map(|(_, weight)| weight).sum::<f64>();
     if sampling.top_p < 1.0 {
         let enough = sampling.top_p * sum(&weights);
-        let mut so_far = 0.0;
-        let crosses = weights.iter().position(|(_, weight)| {
-            so_far += weight;
-            so_far >= enough
-        });
-        weights.truncate(crosses.map_or(weights.len(), |last| last + 1));
+        if let Some(last) = crossing(&mut weights, enough) {
+            weights.truncate(last + 1);
+        }
     }
-    let total = sum(&weights);
-    weights.iter_mut().for_each(|(_, weight)| *weight /= total);
     weights
 }
 
-/// Draws a token.
+fn by_falling_weight(a: &Weighed, b: &Weighed) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+fn sum(weights: &[Weighed]) -> f64 {
+    weights.iter().map(|(_, weight)| weight).sum()
+}
+
+/// The place, by falling weight, up to which the weights come to `enough`; those before it and it itself are put first.
+/// `None` when all together do not.
 ///
-/// # Panics
-/// Without logits.
-pub fn draw(logits: &[f32], sampling: &Sampling, random: &mut Xoshiro256PlusPlus) -> TokenId {
-    let candidates = distribution(logits, sampling);
-    let mut left: f64 = random.random();
-    for &(id, probability) in &candidates {
-        if left < probability {
-            return id;
+/// Of what is left a part of the heaviest is parted from the rest; then the search goes on in the one in which the sum
+/// crosses the line. Sorting them all would take several times as long.
+fn crossing(weights: &mut [Weighed], enough: f64) -> Option<usize> {
+    /// So few are sorted.
+    const FEW: usize = 32;
+    let (mut first, mut end, mut so_far) = (0, weights.len(), 0.0);
+    while end - first > FEW {
+        // An eighth, since few tokens have most of the probability.
+        let n = (end - first) / 8;
+        weights[first..end].select_nth_unstable_by(n - 1, by_falling_weight);
+        let heaviest = sum(&weights[first..first + n]);
+        if so_far + heaviest >= enough {
+            end = first + n;
+        } else {
+            so_far += heaviest;
+            first += n;
         }
-        left -= probability;
     }
-    // The probabilities add up to 1 but for rounding.
-    candidates[0].0
+    weights[first..end].sort_unstable_by(by_falling_weight);
+    (first..end).find(|&place| {
+        so_far += weights[place].1;
+        so_far >= enough
+    })
 }
 
 /// The token of the largest logit; of equal ones the first.
@@ -190,6 +228,38 @@ mod tests {
         assert_eq!(distribution(&LOGITS, &tiny), [(TokenId(2), 1.0)]);
         let large = Sampling { top_k: Some(1000), ..Sampling::default() };
         assert_eq!(distribution(&LOGITS, &large), distribution(&LOGITS, &Sampling::default()));
+    }
+
+    /// What `draw` comes to when everything is sorted.
+    fn naive_draw(logits: &[f32], sampling: &Sampling, random: &mut Xoshiro256PlusPlus) -> TokenId {
+        let candidates = distribution(logits, sampling);
+        let mut left: f64 = random.random();
+        for &(id, probability) in &candidates {
+            if left < probability {
+                return id;
+            }
+            left -= probability;
+        }
+        candidates[0].0
+    }
+
+    #[test]
+    fn what_is_drawn_is_what_a_walk_along_the_sorted_tokens_finds() {
+        let mut random = generator(5, 0, 0);
+        for n in [1, 2, 31, 33, 300, 5000] {
+            // Flat, as before training; steep; and many of the same weight.
+            for spread in [0.01f32, 4.0, 0.0] {
+                let logits: Vec<f32> = (0..n).map(|_| spread * (random.random::<f32>() - 0.5) * 2.0).collect();
+                for (top_k, top_p) in [(None, 1.0), (Some(n / 3 + 1), 1.0), (None, 0.6), (Some(50), 0.9)] {
+                    let sampling = Sampling { temperature: 0.8, top_k, top_p };
+                    let (mut ours, mut theirs) = (generator(7, 0, n as u64), generator(7, 0, n as u64));
+                    for _ in 0..20 {
+                        let found = draw(&logits, &sampling, &mut ours);
+                        assert_eq!(found, naive_draw(&logits, &sampling, &mut theirs), "{n} {spread} {sampling:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]
