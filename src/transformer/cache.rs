@@ -39,15 +39,18 @@ pub struct Cache {
     pub(crate) memory: Memory,
     pub(crate) n_passed: usize,
     pub(crate) layers: Vec<Remembered>,
-    /// Of each layer, keys and values of the source; and which of them are padding. Empty without a source.
+    /// Of each layer, keys and values of the sources; and which of them are padding. Empty without a source.
     pub(crate) sources: Vec<[Tensor; 2]>,
     pub(crate) source_mask: Mask,
+    /// Which of the first sources each sentence's is.
+    source_of: Vec<usize>,
 }
 
 impl Cache {
     pub(crate) fn new(memory: Memory, n_layers: usize, n_sentences: usize, n_heads: usize) -> Cache {
         let layer = Remembered { memory, n_passed: 0, sentences: vec![vec![Head::default(); n_heads]; n_sentences] };
-        Cache { memory, n_passed: 0, layers: vec![layer; n_layers], sources: Vec::new(), source_mask: Mask::NONE }
+        let (layers, source_of) = (vec![layer; n_layers], (0..n_sentences).collect());
+        Cache { memory, n_passed: 0, layers, sources: Vec::new(), source_mask: Mask::NONE, source_of }
     }
 
     /// How many positions have passed, remembered still or not.
@@ -79,19 +82,37 @@ impl Cache {
             return Err(Error::config("sentences", "none is left, expected at least one"));
         }
         for layer in &mut self.layers {
-            layer.sentences = sentences.iter().map(|&sentence| layer.sentences[sentence].clone()).collect();
+            layer.sentences = picked(std::mem::take(&mut layer.sentences), sentences);
         }
-        let rows: Vec<u32> = sentences.iter().map(|&sentence| sentence as u32).collect();
-        let rows = Tensor::from_vec(rows, sentences.len(), &Device::Cpu)?;
-        for [keys, values] in &mut self.sources {
-            *keys = keys.index_select(&rows, 0)?;
-            *values = values.index_select(&rows, 0)?;
-        }
-        if let Some(lengths) = &mut self.source_mask.key_lengths {
-            *lengths = sentences.iter().map(|&sentence| lengths[sentence]).collect();
+        let source_of: Vec<usize> = sentences.iter().map(|&sentence| self.source_of[sentence]).collect();
+        // In a beam search all sentences have one source, and which of them go on changes nothing about it.
+        if source_of != self.source_of {
+            let rows: Vec<u32> = sentences.iter().map(|&sentence| sentence as u32).collect();
+            let rows = Tensor::from_vec(rows, sentences.len(), &Device::Cpu)?;
+            for [keys, values] in &mut self.sources {
+                *keys = keys.index_select(&rows, 0)?;
+                *values = values.index_select(&rows, 0)?;
+            }
+            if let Some(lengths) = &mut self.source_mask.key_lengths {
+                *lengths = sentences.iter().map(|&sentence| lengths[sentence]).collect();
+            }
+            self.source_of = source_of;
         }
         Ok(())
     }
+}
+
+/// The items at these places, which may be named several times; only what is named again is copied.
+fn picked<T: Clone>(items: Vec<T>, places: &[usize]) -> Vec<T> {
+    let mut n_uses = vec![0; items.len()];
+    places.iter().for_each(|&place| n_uses[place] += 1);
+    let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+    let pick = |&place: &usize| {
+        n_uses[place] -= 1;
+        let item = if n_uses[place] == 0 { items[place].take() } else { items[place].clone() };
+        item.expect("it stays until its last use")
+    };
+    places.iter().map(pick).collect()
 }
 
 /// What one layer remembers.
