@@ -20,6 +20,9 @@ use crate::transformer::model::Transformer;
 use crate::transformer::pass::Pass;
 use crate::transformer::sample::{Sampling, draw};
 
+/// As many sinks as are enough.
+const FEW: usize = 4;
+
 /// How a text goes on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GenerateConfig {
@@ -27,21 +30,23 @@ pub struct GenerateConfig {
     pub sampling: Sampling,
     /// Where all random choices come from.
     pub seed: u64,
-    /// Positions at the start that are never forgotten; for rotary positions. Four are enough (Xiao et al. 2024, §3.1).
-    pub n_sinks: usize,
+    /// Positions at the start that are never forgotten; for rotary positions. `None`: four, which are enough (Xiao et al.
+    /// 2024, §3.1), but at most half of the context.
+    pub n_sinks: Option<usize>,
     /// The most recent positions that are remembered beside them; `None`: as many as the context has room for.
     pub window: Option<usize>,
 }
 
 impl Default for GenerateConfig {
     fn default() -> GenerateConfig {
-        GenerateConfig { sampling: Sampling::default(), seed: 1, n_sinks: 4, window: None }
+        GenerateConfig { sampling: Sampling::default(), seed: 1, n_sinks: None, window: None }
     }
 }
 
 /// Goes on after `prompt`, which has at least one id, and hands every new id to `on_token` until that breaks off.
 ///
-/// Of a prompt that is longer than the context only the end is read, unless positions are rotary.
+/// Of a prompt that is longer than the context only the end is read, as much of it as the context has room for; all of it
+/// where positions are rotary.
 ///
 /// # Errors
 /// [`Error::Config`] for settings out of their range, for an empty prompt, and for a transformer that is no decoder.
@@ -103,7 +108,7 @@ impl<'a> Reader<'a> {
         let context_len = transformer.config().context_len;
         let memory = match transformer.config().positions {
             Positions::Rotary => {
-                let n_sinks = config.n_sinks;
+                let n_sinks = config.n_sinks.unwrap_or(FEW.min(context_len / 2));
                 let window = config.window.unwrap_or(context_len.saturating_sub(n_sinks));
                 Memory::SinksAndWindow { n_sinks, window }
             }
@@ -136,11 +141,13 @@ impl<'a> Reader<'a> {
                 if self.cache.n_passed() + ids.len() <= context_len {
                     hidden = Some(self.read_piece(ids)?);
                 } else {
-                    // At least the new one, and room for the next.
-                    let kept = (context_len / 2).max(1);
+                    // At least what is new, and room for the next; of a long prompt all that there is room for.
+                    let kept = (context_len / 2).max(ids.len()).clamp(1, context_len);
                     self.recent.drain(..self.recent.len().saturating_sub(kept));
                     self.cache = self.transformer.cache(self.memory, 1)?;
-                    hidden = Some(self.read_piece(&self.recent.clone())?);
+                    let recent = std::mem::take(&mut self.recent);
+                    hidden = Some(self.read_piece(&recent)?);
+                    self.recent = recent;
                 }
             }
         }

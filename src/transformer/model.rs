@@ -395,11 +395,18 @@ impl Transformer {
             );
             return Err(Error::config("window", reason));
         }
-        if window == 0 || n_sinks.saturating_add(window) > self.config.context_len {
+        let context_len = self.config.context_len;
+        if n_sinks >= context_len {
             let reason = format!(
-                "{window} recent positions after {n_sinks} sinks, expected 1 to {} (the model's context is {})",
-                self.config.context_len.saturating_sub(n_sinks),
-                self.config.context_len
+                "{n_sinks} of a context of {context_len}, expected 0 to {}: one is the present",
+                context_len - 1
+            );
+            return Err(Error::config("sinks", reason));
+        }
+        if window == 0 || window > context_len - n_sinks {
+            let reason = format!(
+                "{window} recent positions after {n_sinks} sinks, expected 1 to {} (the model's context is {context_len})",
+                context_len - n_sinks,
             );
             return Err(Error::config("window", reason));
         }

@@ -315,6 +315,11 @@ fn generation_goes_on_beyond_the_context_with_every_kind_of_positions() {
         assert_ne!(first, write(&transformer, &[TokenId(1)], &GenerateConfig { seed: 2, ..config }, 100));
         let long: Vec<TokenId> = (0..55).map(|i| TokenId(i % 20)).collect();
         assert_eq!(write(&transformer, &long, &config, 3).len(), 3, "a prompt beyond the context");
+        if positions != Positions::Rotary {
+            // As much of it is read as there is room for.
+            assert_eq!(write(&transformer, &long, &config, 1), write(&transformer, &long[45..], &config, 1));
+            assert_ne!(next(&transformer, &numbers(&long[45..])), next(&transformer, &numbers(&long[50..])));
+        }
         let mut n_scored = 0;
         score_stream(&transformer, &long, &config, &mut |_, log_p| {
             assert!(log_p < 0.0 && log_p.is_finite());
@@ -322,7 +327,7 @@ fn generation_goes_on_beyond_the_context_with_every_kind_of_positions() {
         })
         .unwrap();
         assert_eq!(n_scored, 54);
-        let window = GenerateConfig { n_sinks: 2, window: Some(5), ..config };
+        let window = GenerateConfig { n_sinks: Some(2), window: Some(5), ..config };
         let windowed = generate(&transformer, &long, &window, &mut |_| Ok(ControlFlow::Break(())));
         assert_eq!(windowed.is_ok(), positions == Positions::Rotary, "{positions}: {windowed:?}");
     }
