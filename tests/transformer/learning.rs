@@ -406,6 +406,21 @@ fn a_sentence_has_the_same_vector_whoever_stands_beside_it() {
 }
 
 #[test]
+fn a_sentence_is_read_as_in_training_with_the_end_mark_behind_it() {
+    let (transformer, ..) = tiny(Shape::EncoderDecoder, OutputLayer::Tied, 0.0);
+    let sentence = [TokenId(3), TokenId(5), TokenId(4)];
+    let ids = [&numbers(&sentence)[..], &[transformer.config().end_id.unwrap()]].concat();
+    let input = Tensor::from_slice(&ids, (1, 4), &Device::Cpu).unwrap();
+    let hidden = transformer.encode(&input, None, &mut Pass::answering()).unwrap().hidden;
+    // The mean over the tokens of the text.
+    let mean = hidden.narrow(1, 0, 3).unwrap().mean(1).unwrap();
+    let norm = mean.sqr().unwrap().sum_all().unwrap().sqrt().unwrap();
+    let wanted = mean.broadcast_div(&norm).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let found = embed(&transformer, &[sentence.to_vec()]).unwrap();
+    assert!(found[0].iter().zip(&wanted).all(|(x, y)| (x - y).abs() < 1e-5), "{found:?}, expected {wanted:?}");
+}
+
+#[test]
 fn a_stream_too_short_to_learn_from_is_refused() {
     let mut builder = IdStreamBuilder::new(5, Path::new("."));
     builder.push(&[TokenId(1)]).unwrap();
