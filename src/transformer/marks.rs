@@ -48,15 +48,35 @@ pub fn line_end(config: &TransformerConfig) -> Option<TokenId> {
     config.start_id.filter(|_| config.shape == Shape::Decoder).map(TokenId)
 }
 
-/// The ids of a text for a decoder to go on with. Beside whole words the end of a line is a mark; of nothing there is the
-/// mark that lines begin after, or no id where the model has none, as other people's may.
+/// The ids of a line as a transformer of this shape has learned to read it.
+///
+/// Decoders and encoders learn from text whose unknown words are left out, so that is done here, too: the unknown word's row
+/// of their token table has learned nothing. Encoder-decoders learn pairs with the unknown word in them.
+pub fn line_ids(config: &TransformerConfig, tokenizer: &Tokenizer, line: &[u8]) -> Vec<TokenId> {
+    let mut ids = tokenizer.encode(line);
+    if tokenizer.is_words() && config.shape != Shape::EncoderDecoder {
+        // No text is encoded to a mark, so what is special here is the unknown word.
+        ids.retain(|&id| !tokenizer.is_special(id));
+    }
+    ids
+}
+
+/// Whether a token that a transformer has written is text: its marks and special tokens are not. The unknown word is: who
+/// leaves it out hides that a word belongs there.
+pub fn is_text(config: &TransformerConfig, tokenizer: &Tokenizer, id: TokenId) -> bool {
+    let is_mark = || [config.pad_id, config.start_id, config.end_id, config.mask_id].contains(&Some(id.0));
+    if tokenizer.is_words() { !is_mark() } else { !tokenizer.is_special(id) }
+}
+
+/// The ids of a text for a decoder to go on with, as [`line_ids`]. Beside whole words the end of a line is a mark; of nothing
+/// there is the mark that lines begin after, or no id where the model has none, as other people's may.
 pub fn text_ids(config: &TransformerConfig, tokenizer: &Tokenizer, text: &str) -> Vec<TokenId> {
     let line_end = line_end(config);
     let mut ids = Vec::new();
     if tokenizer.is_words() {
         for (number, line) in text.split('\n').enumerate() {
             ids.extend(line_end.filter(|_| number > 0));
-            ids.extend(tokenizer.encode(line.as_bytes()));
+            ids.extend(line_ids(config, tokenizer, line.as_bytes()));
         }
     } else {
         ids = tokenizer.encode(text.as_bytes());
@@ -102,5 +122,23 @@ mod tests {
         assert_eq!(again.n_tokens(), 259, "what is marked already stays as it is");
         let (_, encoder) = marked(&words, Shape::Encoder);
         assert_eq!((encoder.pad_id, encoder.mask_id), (Some(2), Some(3)));
+    }
+
+    #[test]
+    fn unknown_words_are_read_where_they_were_learned_and_shown_where_they_are_written() {
+        let words = Tokenizer::from_words_and_unknown(vec![b"a".to_vec(), b"b".to_vec()]).unwrap();
+        for (shape, read) in
+            [(Shape::Decoder, &[1, 2][..]), (Shape::Encoder, &[1, 2]), (Shape::EncoderDecoder, &[1, 0, 2])]
+        {
+            let (marked, config) = marked(&words, shape);
+            let ids: Vec<u32> = line_ids(&config, &marked, b"a x b").iter().map(|id| id.0).collect();
+            assert_eq!(ids, read, "{shape}");
+            let shown = (0..config.n_tokens as u32).filter(|&id| is_text(&config, &marked, TokenId(id)));
+            assert_eq!(shown.collect::<Vec<_>>(), [0, 1, 2], "{shape}");
+        }
+        let (marked, config) = marked(&words, Shape::Decoder);
+        let end = line_end(&config).unwrap();
+        assert_eq!(text_ids(&config, &marked, "x"), [end], "a line begins");
+        assert_eq!(text_ids(&config, &marked, "a\nx\nb"), [TokenId(1), end, end, TokenId(2)]);
     }
 }

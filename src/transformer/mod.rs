@@ -52,7 +52,7 @@ pub use fit::{FitConfig, batch_loss, fit, mean_loss};
 pub use fused::{Activation, AttentionKind};
 pub use generate::{GenerateConfig, StopWords, generate, score_stream};
 pub use layout::Layout;
-pub use marks::{add_marks, line_end, text_ids};
+pub use marks::{add_marks, is_text, line_end, line_ids, text_ids};
 pub use model::{Encoded, Transformer};
 pub use parameters::Parameters;
 pub use pass::Pass;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::json;
 use wordgrove::TokenId;
-use wordgrove::transformer::embed;
+use wordgrove::transformer::{embed, line_ids};
 
 use super::{ModelArguments, use_threads};
 use crate::cli::failure::Outcome;
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Ok(out.flush()?)
     };
     each_line(&arguments.text, &mut |line| {
-        lines.push((String::from_utf8_lossy(line).into_owned(), tokenizer.encode(line)));
+        lines.push((String::from_utf8_lossy(line).into_owned(), line_ids(transformer.config(), &tokenizer, line)));
         if lines.len() == LINES { show(&mut lines) } else { Ok(()) }
     })?;
     show(&mut lines)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::tokens::{TokenId, Tokenizer};
 use crate::transformer::config::{Shape, TransformerConfig};
-use crate::transformer::marks::text_ids;
+use crate::transformer::marks::{line_ids, text_ids};
 use crate::transformer::model::Transformer;
 use crate::transformer::translate::{TranslateConfig, translate};
 
@@ -38,6 +38,8 @@ impl Reading {
     /// - an encoder-decoder: the text and the end mark, and for its decoder the start mark and `target`, what has been
     ///   written so far.
     ///
+    /// Words that are not in the vocabulary are read as in [`line_ids`].
+    ///
     /// # Errors
     /// [`Error::Config`] names `text` or `target`: nothing to read, more than the context has room for, ids that the model
     /// has no row for, or a target for a model that has no use for one.
@@ -52,12 +54,12 @@ impl Reading {
             Shape::Encoder => (masked_ids(config, tokenizer, text), Vec::new()),
             Shape::EncoderDecoder => {
                 let (start, end) = text_marks(config)?;
-                let mut source = tokenizer.encode(text.as_bytes());
+                let mut source = line_ids(config, tokenizer, text.as_bytes());
                 // A source that is only an end mark is no source.
                 if !source.is_empty() {
                     source.push(end);
                 }
-                let target = target.map_or(Vec::new(), |target| tokenizer.encode(target.as_bytes()));
+                let target = target.map_or(Vec::new(), |target| line_ids(config, tokenizer, target.as_bytes()));
                 (source, [start].into_iter().chain(target).collect())
             }
         };
@@ -102,7 +104,7 @@ fn text_marks(config: &TransformerConfig) -> Result<(TokenId, TokenId)> {
 /// The ids of a text in which the mask's spelling is the mask, with the space before it, as tokens have theirs.
 fn masked_ids(config: &TransformerConfig, tokenizer: &Tokenizer, text: &str) -> Vec<TokenId> {
     let Some(mask) = config.mask_id.map(TokenId).filter(|mask| mask.index() < tokenizer.n_tokens()) else {
-        return tokenizer.encode(text.as_bytes());
+        return line_ids(config, tokenizer, text.as_bytes());
     };
     let spelling = tokenizer.spelling(mask);
     let mut pieces = text.split(spelling.as_str()).peekable();
@@ -110,7 +112,7 @@ fn masked_ids(config: &TransformerConfig, tokenizer: &Tokenizer, text: &str) -> 
     while let Some(piece) = pieces.next() {
         let is_masked_next = pieces.peek().is_some();
         let piece = if is_masked_next { piece.trim_end() } else { piece };
-        ids.extend(tokenizer.encode(piece.as_bytes()));
+        ids.extend(line_ids(config, tokenizer, piece.as_bytes()));
         ids.extend(is_masked_next.then_some(mask));
     }
     ids
