@@ -1,22 +1,25 @@
 //! `wordgrove transformer generate`: a text goes on.
 
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 
 use clap::Args;
 use serde_json::json;
-use wordgrove::Error;
+use wordgrove::TokenId;
 use wordgrove::tokens::StreamDecoder;
-use wordgrove::transformer::{GenerateConfig, Sampling, StopWords, generate, line_end, text_ids};
+use wordgrove::transformer::{GenerateConfig, Sampling, Shape, StopWords, generate, is_text, line_end, text_ids};
 
-use super::{ModelArguments, use_threads};
+use super::{ModelArguments, text, use_threads};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::number::{real, whole};
 use crate::cli::output::{escaped, out, print_json};
 
 /// What `transformer generate` is told.
 #[derive(Args)]
-#[command(after_help = "With the same seed and the same number of threads the same text comes.")]
+#[command(
+    after_help = "With the same seed and the same number of threads the same text comes. Words that are not in the \
+    vocabulary of a model of whole words are left out of PROMPT, as they were when it learned."
+)]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -41,9 +44,10 @@ pub struct Arguments {
     /// Stop before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// Tokens at the beginning that are never forgotten (models with rotary positions)
-    #[arg(long = "sinks", value_name = "N", default_value_t = 4, allow_negative_numbers = true, value_parser = whole(0..=1usize << 20))]
-    n_sinks: usize,
+    /// Tokens at the beginning that are never forgotten (models with rotary positions) [default: 4, but at most half of the
+    /// context]
+    #[arg(long = "sinks", value_name = "N", allow_negative_numbers = true, value_parser = whole(0..=1usize << 20))]
+    n_sinks: Option<usize>,
     /// The most recent tokens that are remembered beside them [default: what the context has room for]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=1usize << 20))]
     window: Option<usize>,
@@ -61,8 +65,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let config =
         GenerateConfig { sampling, seed: arguments.seed, n_sinks: arguments.n_sinks, window: arguments.window };
     use_threads(arguments.model.threads)?;
-    let (transformer, tokenizer) = arguments.model.open()?;
-    let prompt = prompt(arguments)?;
+    let (transformer, tokenizer) = arguments.model.open_to(&[Shape::Decoder], "continues a text")?;
+    let prompt = text(&arguments.prompt)?;
     let ids = text_ids(transformer.config(), &tokenizer, &prompt);
     if ids.is_empty() {
         return Err(Failure::Usage(
@@ -73,13 +77,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let mut text = Text {
         before: format!("{prompt}{space}"),
         stop: StopWords::new(&arguments.stop),
-        all: String::new(),
+        kept: arguments.json.then(Kept::default),
         is_raw: arguments.raw,
-        shows: !arguments.json,
     };
     let mut decoder = StreamDecoder::new(&tokenizer);
     let (line_end, end_id) = (line_end(transformer.config()), transformer.config().end_id);
-    let mut new = Vec::new();
+    let mut n_new = 0;
     // Written to by the callback, which can only pass on errors of the library.
     let mut failed = None;
     generate(&transformer, &ids, &config, &mut |id| {
@@ -87,40 +90,30 @@ pub fn run(arguments: &Arguments) -> Outcome {
         if end_id == Some(id.0) {
             return Ok(ControlFlow::Break(()));
         }
-        new.push(id.0);
-        let piece = if !tokenizer.is_special(id) {
-            decoder.push(id)?
-        } else if Some(id) == line_end && tokenizer.is_words() {
+        n_new += 1;
+        let piece = if Some(id) == line_end && tokenizer.is_words() {
             decoder = StreamDecoder::new(&tokenizer);
             "\n".to_string()
+        } else if is_text(transformer.config(), &tokenizer, id) {
+            decoder.push(id)?
         } else {
             String::new()
         };
-        let flow = text.push(&piece).unwrap_or_else(|failure| {
+        let flow = text.push(&piece, Some(id)).unwrap_or_else(|failure| {
             failed = Some(failure);
             ControlFlow::Break(())
         });
-        let is_enough = arguments.tokens > 0 && new.len() as u64 >= arguments.tokens;
-        Ok(if is_enough { ControlFlow::Break(()) } else { flow })
+        Ok(if n_new == arguments.tokens { ControlFlow::Break(()) } else { flow })
     })?;
     if let Some(failure) = failed {
         return Err(failure);
     }
     let held = decoder.finish();
     text.finish(&held)?;
-    if arguments.json {
-        print_json(&json!({"prompt": prompt, "text": text.all, "ids": new}))?;
+    if let Some(Kept { text, ids }) = text.kept {
+        print_json(&json!({"prompt": prompt, "text": text, "ids": ids}))?;
     }
     Ok(())
-}
-
-fn prompt(arguments: &Arguments) -> Outcome<String> {
-    if arguments.prompt != ["-"] {
-        return Ok(arguments.prompt.join(" "));
-    }
-    let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes).map_err(Error::io("-"))?;
-    Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_string())
 }
 
 /// The text as it comes.
@@ -128,23 +121,37 @@ struct Text {
     /// What is to be shown before it, once there is something to follow.
     before: String,
     stop: StopWords,
-    all: String,
+    /// What is printed at the end, where it is not shown as it comes: a text without end must not fill the memory.
+    kept: Option<Kept>,
     is_raw: bool,
-    shows: bool,
+}
+
+#[derive(Default)]
+struct Kept {
+    text: String,
+    ids: Vec<u32>,
 }
 
 impl Text {
-    fn push(&mut self, piece: &str) -> Outcome<ControlFlow<()>> {
+    fn push(&mut self, piece: &str, id: Option<TokenId>) -> Outcome<ControlFlow<()>> {
         let (shown, flow) = self.stop.push(piece);
-        self.all.push_str(&shown);
+        if let Some(kept) = &mut self.kept {
+            kept.ids.extend(id.map(|id| id.0));
+        }
         let before = std::mem::take(&mut self.before);
-        self.show(&before)?;
+        if self.kept.is_none() {
+            self.show(&before)?;
+        }
         self.show(&shown)?;
         Ok(flow)
     }
 
-    fn show(&self, text: &str) -> Outcome {
-        if !self.shows || text.is_empty() {
+    fn show(&mut self, text: &str) -> Outcome {
+        if let Some(kept) = &mut self.kept {
+            kept.text.push_str(text);
+            return Ok(());
+        }
+        if text.is_empty() {
             return Ok(());
         }
         let mut out = out();
@@ -156,10 +163,9 @@ impl Text {
 
     fn finish(&mut self, rest: &str) -> Outcome {
         // What ends the text here is its end, whatever it is.
-        let _ = self.push(rest)?;
+        let _ = self.push(rest, None)?;
         let held = std::mem::take(&mut self.stop).finish();
-        self.all.push_str(&held);
         self.show(&held)?;
-        self.show("\n")
+        if self.kept.is_none() { self.show("\n") } else { Ok(()) }
     }
 }

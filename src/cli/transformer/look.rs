@@ -1,12 +1,12 @@
 //! What `attention` and `trace` share: what is read, and where a page goes.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use clap::Args;
-use wordgrove::Error;
 use wordgrove::files::{check_replaceable, replace_file};
 
+use super::text;
 use crate::cli::failure::Outcome;
 use crate::cli::inputs::spare_model;
 use crate::cli::output::out;
@@ -24,12 +24,7 @@ pub struct ReadingArguments {
 
 impl ReadingArguments {
     pub fn text(&self) -> Outcome<String> {
-        if self.text != ["-"] {
-            return Ok(self.text.join(" "));
-        }
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).map_err(Error::io("-"))?;
-        Ok(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_string())
+        text(&self.text)
     }
 }
 

@@ -10,10 +10,11 @@ mod trace;
 mod train;
 mod translate;
 
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use wordgrove::transformer::{Checkpoint, Transformer, leave_threads_to_rayon};
+use wordgrove::transformer::{Checkpoint, Shape, Transformer, leave_threads_to_rayon};
 use wordgrove::{Error, Tokenizer};
 
 use super::failure::{Failure, Outcome};
@@ -80,13 +81,49 @@ impl ModelArguments {
         })?;
         Ok((transformer, tokenizer))
     }
+
+    /// Opens it for something that only these shapes do; `what` says what that is.
+    fn open_to(&self, shapes: &[Shape], what: &str) -> Outcome<(Transformer, Tokenizer)> {
+        let (transformer, tokenizer) = self.open()?;
+        let shape = transformer.config().shape;
+        if shapes.contains(&shape) {
+            return Ok((transformer, tokenizer));
+        }
+        let (path, verb) = (self.model.display(), usual_verb(shape));
+        let wanted: Vec<String> = shapes.iter().map(Shape::to_string).collect();
+        Err(Failure::Usage(format!(
+            "{path}: is of shape {shape}, and only {} {what}; try: wordgrove transformer {verb} {path}",
+            wanted.join(" or ")
+        )))
+    }
 }
 
-/// From here on all work is done by so many threads.
-fn use_threads(threads: Option<usize>) -> Outcome {
-    let Some(threads) = threads else { return Ok(()) };
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .map_err(|error| Failure::Usage(format!("--threads: {threads} could not be started: {error}")))
+/// What a transformer of this shape is for.
+fn usual_verb(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Decoder => "generate",
+        Shape::EncoderDecoder => "translate",
+        Shape::Encoder => "embed",
+    }
+}
+
+/// A text that is given as words, or comes through standard input for `-`, without the line ends behind it.
+fn text(given: &[String]) -> Outcome<String> {
+    if given != ["-"] {
+        return Ok(given.join(" "));
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes).map_err(Error::io("-"))?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_string())
+}
+
+/// From here on all work is done by so many threads, or as many as there are cores; returns how many that is.
+fn use_threads(threads: Option<usize>) -> Outcome<usize> {
+    if let Some(threads) = threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|error| Failure::Usage(format!("--threads: {threads} could not be started: {error}")))?;
+    }
+    Ok(rayon::current_num_threads())
 }
