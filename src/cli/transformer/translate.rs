@@ -1,21 +1,28 @@
 //! `wordgrove transformer translate`: a line for a line.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use wordgrove::tokens::SpecialTokens;
-use wordgrove::transformer::{Hypothesis, Transformer, TranslateConfig, translate};
+use wordgrove::transformer::{
+    Hypothesis, Shape, Transformer, TransformerConfig, TranslateConfig, is_text, line_ids, translate,
+};
 use wordgrove::{Error, TokenId, Tokenizer};
 
 use super::{ModelArguments, use_threads};
-use crate::cli::failure::Outcome;
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::number::{real, whole};
 use crate::cli::output::{escaped, out};
 use crate::cli::tokenizer::each_line;
 
 /// What `transformer translate` is told.
 #[derive(Args)]
+#[command(
+    after_help = "A word that is not in the vocabulary of a model of whole words reads as [UNK], and where the model expects \
+    one it writes [UNK]. Of a file, a line that is too long for the model has an empty one for its translation; the exit \
+    code is then 3."
+)]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -41,14 +48,15 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let config = TranslateConfig { beam, length_penalty, max_len };
     config.check()?;
     use_threads(arguments.model.threads)?;
-    let (transformer, tokenizer) = arguments.model.open()?;
-    let mut number = 0;
+    let (transformer, tokenizer) = arguments.model.open_to(&[Shape::EncoderDecoder], "translates")?;
+    let mut lines = Lines { source: source(&arguments.text), n: 0, too_long: Vec::new() };
     let mut out = out();
     each_line(&arguments.text, &mut |line| {
-        number += 1;
-        let found = translate_line(&transformer, &tokenizer, line, &config, number)?;
-        let texts: Vec<String> =
-            found.iter().map(|hypothesis| text(&tokenizer, &hypothesis.ids)).collect::<Result<_, _>>()?;
+        let found = lines.translate(&transformer, &tokenizer, line, &config)?;
+        let texts: Vec<String> = found
+            .iter()
+            .map(|hypothesis| text(transformer.config(), &tokenizer, &hypothesis.ids))
+            .collect::<Result<_, _>>()?;
         if arguments.json {
             let found = found.iter().zip(&texts).map(|(found, text)| {
                 json!({"text": text, "log_probability": found.log_probability, "score": found.score, "ended": found.ended})
@@ -62,29 +70,71 @@ pub fn run(arguments: &Arguments) -> Outcome {
         }
         // A line that has taken a while is worth showing at once.
         Ok(out.flush()?)
-    })
+    })?;
+    lines.finish()
 }
 
-/// An empty line has an empty translation, so that lines stay in step.
-fn translate_line(
-    transformer: &Transformer,
-    tokenizer: &Tokenizer,
-    line: &[u8],
-    config: &TranslateConfig,
-    number: usize,
-) -> Outcome<Vec<Hypothesis>> {
-    if line.trim_ascii().is_empty() {
-        return Ok(Vec::new());
+/// The file whose lines are translated, `-` for standard input; `None` where the text itself is given.
+fn source(given: &[String]) -> Option<PathBuf> {
+    match given {
+        [] => Some(PathBuf::from("-")),
+        [one] if one == "-" || Path::new(one).is_file() => Some(PathBuf::from(one)),
+        _ => None,
     }
-    let source = tokenizer.encode_with(line, SpecialTokens::AsText);
-    translate(transformer, &source, config).map_err(|error| match error {
-        Error::Config { field: "source", reason } => Error::format("-", format!("line {number}: {reason}")).into(),
-        other => other.into(),
-    })
+}
+
+/// The lines so far.
+struct Lines {
+    source: Option<PathBuf>,
+    n: usize,
+    /// Numbers of lines that have no translation because they are too long, and why the first of them has none.
+    too_long: Vec<(usize, String)>,
+}
+
+impl Lines {
+    /// An empty line has an empty translation, so that lines stay in step. So has one of a file that is too long: the others
+    /// are worth having.
+    fn translate(
+        &mut self,
+        transformer: &Transformer,
+        tokenizer: &Tokenizer,
+        line: &[u8],
+        config: &TranslateConfig,
+    ) -> Outcome<Vec<Hypothesis>> {
+        self.n += 1;
+        if line.trim_ascii().is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = line_ids(transformer.config(), tokenizer, line);
+        match (translate(transformer, &ids, config), &self.source) {
+            (Err(Error::Config { field: "source", reason }), Some(_)) => {
+                self.too_long.push((self.n, reason));
+                Ok(Vec::new())
+            }
+            (Err(Error::Config { field: "source", reason }), None) => Err(Failure::Usage(format!("TEXT: {reason}"))),
+            (found, _) => Ok(found?),
+        }
+    }
+
+    /// Tells which lines have no translation.
+    fn finish(self) -> Outcome {
+        /// So many are named.
+        const SHOWN: usize = 8;
+        let (Some(source), Some((first, reason))) = (&self.source, self.too_long.first()) else { return Ok(()) };
+        let others: Vec<String> = self.too_long[1..].iter().take(SHOWN).map(|(line, _)| line.to_string()).collect();
+        let others = match self.too_long.len() - 1 {
+            0 => String::new(),
+            n if n <= SHOWN => format!("; so are lines {}", others.join(", ")),
+            n => format!("; so are lines {} and {} more", others.join(", "), n - SHOWN),
+        };
+        let reason =
+            format!("line {first} is too long to be translated: {reason}{others}; an empty line stands for each");
+        Err(Error::format(source, reason).into())
+    }
 }
 
 /// The text of a translation; line feeds in it would put later lines out of step.
-fn text(tokenizer: &Tokenizer, ids: &[TokenId]) -> Result<String, Error> {
-    let ids: Vec<TokenId> = ids.iter().copied().filter(|&id| !tokenizer.is_special(id)).collect();
+fn text(config: &TransformerConfig, tokenizer: &Tokenizer, ids: &[TokenId]) -> Result<String, Error> {
+    let ids: Vec<TokenId> = ids.iter().copied().filter(|&id| is_text(config, tokenizer, id)).collect();
     Ok(String::from_utf8_lossy(&tokenizer.decode(&ids)?).replace(['\n', '\r'], " "))
 }
