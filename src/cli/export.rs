@@ -153,7 +153,7 @@ mod planted {
         let mut config = settings.config(tokenizer.n_tokens(), model.embeddings.dim());
         config.check()?;
         let tokenizer = add_marks(tokenizer, &mut config)?;
-        let estimate = config.estimate(1, wordgrove::transformer::AttentionKind::Tiled);
+        let estimate = config.estimate(1, 1);
         Checkpoint::check_destination(&arguments.output, estimate.parameter_bytes, 0)?;
         let transformer = Transformer::new(config, None, settings.seed)?;
         let planted = plant(&model, transformer.config(), transformer.parameters(), None, settings.seed)?;

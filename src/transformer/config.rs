@@ -8,12 +8,11 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::transformer::fused::{Activation, AttentionKind};
+use crate::transformer::fused::{Activation, LOGIT_ROWS};
 use crate::transformer::parameters::declared;
 
 /// Which stacks of layers there are, and what each position may see.
@@ -117,8 +116,9 @@ pub struct Estimate {
     pub n_parameters: u64,
     /// Bytes of them, at four each.
     pub parameter_bytes: u64,
-    /// Bytes that a training step needs at its peak: parameters, gradients, AdamW's two moments, and what the forward
-    /// pass leaves for the backward pass. An estimate, high rather than low.
+    /// Bytes that training needs at its peak, in [`fit`](crate::transformer::fit()) or when it saves: parameters, now and
+    /// at their best, gradients, AdamW's two moments, what the forward pass leaves for the backward pass, and all that on
+    /// its way into files. An estimate, high rather than low; the text and the program itself come on top.
     pub training_bytes: u64,
 }
 
@@ -273,115 +273,77 @@ impl TransformerConfig {
         if self.scale_embedding { (self.d_model as f64).powf(-0.5) } else { 0.02 }
     }
 
-    /// Parameters and memory, for batches of `batch_size` sequences of `context_len` positions.
-    pub fn estimate(&self, batch_size: usize, attention: AttentionKind) -> Estimate {
+    /// Parameters and memory, for batches of `batch_size` sequences of `context_len` positions on so many threads.
+    pub fn estimate(&self, batch_size: usize, n_threads: usize) -> Estimate {
         let n_parameters = declared(self)
             .iter()
             .map(|parameter| parameter.shape.iter().fold(1, |n: u64, &size| n.saturating_mul(size as u64)))
             .fold(0, u64::saturating_add);
-        let parameter_bytes = n_parameters.saturating_mul(4);
-        let [d_model, d_ff, n_heads, time] =
-            [self.d_model, self.d_ff, self.n_heads, self.context_len].map(|n| n as u64);
-        let n_rows = (batch_size as u64).saturating_mul(time);
+        let [n_tokens, d_model, d_ff, batch_size, time, n_layers, n_threads] =
+            [self.n_tokens, self.d_model, self.d_ff, batch_size, self.context_len, self.n_layers, n_threads]
+                .map(|n| n as u64);
+        let n_rows = batch_size.saturating_mul(time);
         // A layer keeps about twelve rows of d_model (norms, projections, attention, sums, dropout), cross-attention four
-        // more, and three rows of d_ff; plain attention also two squares of scores a head.
+        // more, and three rows of d_ff.
         let (n_stacks, cross) = match self.shape {
             Shape::EncoderDecoder => (2, 4),
             Shape::Decoder | Shape::Encoder => (1, 0),
         };
-        let squares = match attention {
-            AttentionKind::Plain => 2 * n_heads * time * if cross > 0 { 2 } else { 1 },
-            AttentionKind::Tiled => 0,
-        };
-        let per_row = (12 + cross) * d_model + 3 * d_ff + squares;
-        let layers = n_rows.saturating_mul(per_row).saturating_mul(self.n_layers as u64 * n_stacks);
-        // The gradients on their way back: a few rows at a time, and the logits of one stretch of rows.
+        let layers = n_rows.saturating_mul((12 + cross) * d_model + 3 * d_ff).saturating_mul(n_layers * n_stacks);
+        // The gradients on their way back, a few rows at a time, and every thread's sums of one layer's weights.
         let passing = n_rows.saturating_mul(8 * d_model + 2 * d_ff);
-        let activation_bytes = layers.saturating_add(passing).saturating_mul(4);
-        let training_bytes = parameter_bytes.saturating_mul(4).saturating_add(activation_bytes);
-        Estimate { n_parameters, parameter_bytes, training_bytes }
+        let sums = n_threads.saturating_mul(2 * d_model * d_ff);
+        let output = match self.output_layer {
+            // The logits of one stretch of rows.
+            OutputLayer::Tied | OutputLayer::Free => {
+                n_rows.min(LOGIT_ROWS as u64).saturating_mul(n_threads.saturating_mul(d_model).saturating_add(n_tokens))
+            }
+            // Three numbers for each node on a row's path, and once more while they are sorted.
+            OutputLayer::Tree => n_rows.saturating_mul(6 * (u64::from(n_tokens.max(1).ilog2()) + 1)),
+        };
+        // A step has the parameters, the best ones beside them, gradients, two moments, and the large tables twice more where
+        // the parts of their gradients are added up. While a run is saved there are eleven times the parameters: twice
+        // themselves, two moments, all of that but the best once more as tensors and once more on its way into the file,
+        // and, of the largest table, a copy or two meanwhile.
+        let n_tables = if self.output_layer == OutputLayer::Tied { 1 } else { 2 };
+        let step = n_parameters.saturating_mul(5).saturating_add(2 * n_tables * n_tokens * d_model);
+        let step = [layers, passing, sums, output].into_iter().fold(step, u64::saturating_add);
+        let numbers = step.max(n_parameters.saturating_mul(11));
+        Estimate {
+            n_parameters,
+            parameter_bytes: n_parameters.saturating_mul(4),
+            training_bytes: numbers.saturating_mul(4),
+        }
     }
 }
 
-/// The value that is spelled so in a configuration file.
-fn from_name<T: DeserializeOwned>(field: &'static str, name: &str) -> Result<T> {
-    serde_json::from_value(Value::String(name.to_string()))
-        .map_err(|error| Error::config(field, error.to_string().replace('`', "'")))
+/// Gives types whose variants have no fields the spelling that they have in a configuration file; `$field` is the setting.
+macro_rules! spelled_as_in_a_file {
+    ($($type:ty: $field:literal),*) => {$(
+        impl FromStr for $type {
+            type Err = Error;
+
+            fn from_str(name: &str) -> Result<$type> {
+                serde_json::from_value(Value::String(name.to_string()))
+                    .map_err(|error| Error::config($field, error.to_string().replace('`', "'")))
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match serde_json::to_value(self) {
+                    Ok(Value::String(name)) => f.write_str(&name),
+                    _ => unreachable!("a variant without fields is written as its name"),
+                }
+            }
+        }
+    )*};
 }
 
-fn write_name(value: &impl Serialize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match serde_json::to_value(value) {
-        Ok(Value::String(name)) => f.write_str(&name),
-        _ => unreachable!("a variant without fields is written as its name"),
-    }
-}
-
-impl FromStr for Shape {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Shape> {
-        from_name("shape", name)
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_name(self, f)
-    }
-}
-
-impl FromStr for Positions {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Positions> {
-        from_name("positions", name)
-    }
-}
-
-impl fmt::Display for Positions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_name(self, f)
-    }
-}
-
-impl FromStr for Norm {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Norm> {
-        from_name("norm", name)
-    }
-}
-
-impl fmt::Display for Norm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_name(self, f)
-    }
-}
-
-impl FromStr for OutputLayer {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<OutputLayer> {
-        from_name("output", name)
-    }
-}
-
-impl fmt::Display for OutputLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_name(self, f)
-    }
-}
-
-impl FromStr for Activation {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Activation> {
-        from_name("activation", name)
-    }
-}
-
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_name(self, f)
-    }
-}
+spelled_as_in_a_file!(
+    Shape: "shape",
+    Positions: "positions",
+    Norm: "norm",
+    OutputLayer: "output-layer",
+    Activation: "activation"
+);

@@ -8,8 +8,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value, json};
 use wordgrove::transformer::{
-    Activation, AttentionKind, Checkpoint, Extra, Layout, Norm, OutputLayer, Pass, Positions, Shape, Transformer,
-    TransformerConfig,
+    Activation, Checkpoint, Extra, Layout, Norm, OutputLayer, Pass, Positions, Shape, Transformer, TransformerConfig,
 };
 use wordgrove::{Error, Tokenizer};
 
@@ -387,8 +386,8 @@ fn settings_from_a_file_fill_up_with_the_shapes_own() {
 fn an_estimate_counts_what_there_is() {
     for shape in [Shape::Decoder, Shape::EncoderDecoder, Shape::Encoder] {
         for output in [OutputLayer::Tied, OutputLayer::Free, OutputLayer::Tree] {
-            let model = model(TransformerConfig { output, ..small(shape) });
-            let estimate = model.config().estimate(4, AttentionKind::Plain);
+            let model = model(TransformerConfig { output_layer: output, ..small(shape) });
+            let estimate = model.config().estimate(4, 2);
             assert_eq!(estimate.n_parameters, model.parameters().n_parameters() as u64);
             assert_eq!(estimate.parameter_bytes, 4 * estimate.n_parameters);
         }
@@ -402,11 +401,9 @@ fn an_estimate_counts_what_there_is() {
         context_len: 1024,
         ..TransformerConfig::new(Shape::Decoder, 50_257)
     };
-    let [tiled, plain] = [AttentionKind::Tiled, AttentionKind::Plain].map(|kind| gpt2.estimate(8, kind));
-    assert_eq!(tiled.n_parameters, 124_439_808);
-    assert!(plain.training_bytes > tiled.training_bytes, "squares of scores");
+    assert_eq!(gpt2.estimate(8, 2).n_parameters, 124_439_808);
     let huge = TransformerConfig { d_model: 16_384, d_ff: 1 << 18, n_layers: 1000, context_len: 1 << 20, ..gpt2 };
-    assert!(huge.estimate(usize::MAX, AttentionKind::Plain).training_bytes == u64::MAX, "it does not overflow");
+    assert!(huge.estimate(usize::MAX, 2).training_bytes == u64::MAX, "it does not overflow");
 }
 
 #[test]

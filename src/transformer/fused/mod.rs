@@ -42,5 +42,6 @@ pub use feed_forward::feed_forward;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use rotary::rotary;
+pub(crate) use softmax_loss::LOGIT_ROWS;
 pub use softmax_loss::softmax_loss;
 pub use tree_loss::{tree_log_probabilities, tree_loss};

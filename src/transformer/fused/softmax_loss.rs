@@ -15,7 +15,7 @@ use crate::math::{Before, View, ViewMut, add, exp_and_sum, largest, multiply, sc
 
 /// Rows that are taken together. Their logits stay in the cache between the forward and the backward product, and the
 /// table is prepared for the products once for all of them.
-const ROWS: usize = 256;
+pub(crate) const LOGIT_ROWS: usize = 256;
 
 /// The mean of −ln softmax(hidden · tableᵀ + bias)\[target\] over the rows whose target is not `ignore`, in nats.
 ///
@@ -99,13 +99,13 @@ struct Part<'a> {
     bias: Option<&'a [f32]>,
     of_table: &'a mut [f32],
     of_bias: &'a mut [f32],
-    /// `[ROWS, tokens of this part]`.
+    /// `[LOGIT_ROWS, tokens of this part]`.
     logits: Vec<f32>,
     /// Of each row: the largest logit, the sum of e^(logit − largest), and the target's logit where it lies here.
     peaks: Vec<f32>,
     sums: Vec<f32>,
     target_logits: Vec<f32>,
-    /// This part's share of the gradient of the rows, `[ROWS, C]`.
+    /// This part's share of the gradient of the rows, `[LOGIT_ROWS, C]`.
     of_rows: Vec<f32>,
 }
 
@@ -174,7 +174,7 @@ impl SoftmaxLoss {
         let piece = share(n_tokens, rayon::current_num_threads());
         let mut tables = gradients.table.chunks_mut(piece * width);
         let mut biases = gradients.bias.chunks_mut(piece);
-        let rows = ROWS.min(self.targets.len());
+        let rows = LOGIT_ROWS.min(self.targets.len());
         let mut parts: Vec<Part<'_>> = table
             .chunks(piece * width)
             .enumerate()
@@ -192,7 +192,9 @@ impl SoftmaxLoss {
             })
             .collect();
         let mut nats = 0.0;
-        for (block, (targets, rows)) in self.targets.chunks(ROWS).zip(hidden.chunks(ROWS * width)).enumerate() {
+        for (block, (targets, rows)) in
+            self.targets.chunks(LOGIT_ROWS).zip(hidden.chunks(LOGIT_ROWS * width)).enumerate()
+        {
             parts.par_iter_mut().for_each(|part| part.forward(rows, targets, width));
             let weights: Vec<f32> = targets.iter().map(|&target| if counts(target) { weight } else { 0.0 }).collect();
             let log_sums: Vec<f32> = (0..targets.len())
@@ -210,7 +212,7 @@ impl SoftmaxLoss {
             }
             if asked {
                 parts.par_iter_mut().for_each(|part| part.backward(rows, targets, &weights, &log_sums, width));
-                let of_rows = &mut gradients.hidden[block * ROWS * width..][..rows.len()];
+                let of_rows = &mut gradients.hidden[block * LOGIT_ROWS * width..][..rows.len()];
                 parts.iter().for_each(|part| add(of_rows, &part.of_rows[..rows.len()]));
             }
         }
@@ -363,7 +365,7 @@ mod tests {
 
     #[test]
     fn many_blocks_of_rows_give_what_the_definition_gives_and_so_does_a_second_backward() {
-        let (n, n_tokens, width) = (2 * ROWS + 7, 50, 8);
+        let (n, n_tokens, width) = (2 * LOGIT_ROWS + 7, 50, 8);
         let fill = |n: usize, seed: u64| -> Vec<f32> {
             super::super::gradient_check::numbers(n, seed).iter().map(|&x| x as f32).collect()
         };
