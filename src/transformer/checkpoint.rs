@@ -55,7 +55,7 @@ const SHOWN: usize = 8;
 pub struct Checkpoint {
     /// The model.
     pub transformer: Transformer,
-    /// How its ids come from text; `None` where the folder holds none that can be read.
+    /// How its ids come from text; `None` where the folder has none.
     pub tokenizer: Option<Tokenizer>,
     /// What whoever trained it wrote down, by name; empty for other people's folders.
     pub notes: Map<String, Value>,

@@ -213,11 +213,6 @@ impl Transformer {
     /// [`Error::Config`] when the positions exceed the context and the cache has no window, or for another number of
     /// sentences than the cache's. The cache is then as it was.
     pub fn decode_next(&self, ids: &Tensor, cache: &mut Cache) -> Result<Tensor> {
-        self.decode_next_watched(ids, cache, &mut Pass::answering())
-    }
-
-    /// The same, shown on the way.
-    pub fn decode_next_watched(&self, ids: &Tensor, cache: &mut Cache, pass: &mut Pass<'_>) -> Result<Tensor> {
         let (n_sentences, n_new) = ids.dims2()?;
         if n_sentences != cache.n_sentences() || cache.layers.len() != self.config.n_layers {
             let reason = format!("{n_sentences} sentences for a cache of {}", cache.n_sentences());
@@ -228,6 +223,7 @@ impl Transformer {
             // Distances stay within the cache, so positions may go on beyond the context.
             Memory::SinksAndWindow { .. } => self.check_room(n_new)?,
         }
+        let pass = &mut Pass::answering();
         let mut x = self.embed(ids, cache.n_passed, "decoder", pass)?;
         for (layer, block) in self.decoder.blocks.iter().enumerate() {
             let source = cache.sources.get(layer).map(|keys_values| Source { keys_values, mask: &cache.source_mask });

@@ -217,19 +217,6 @@ impl Parameters {
     pub fn n_parameters(&self) -> usize {
         self.by_name.values().map(|var| var.elem_count()).sum()
     }
-
-    /// The name of a parameter that holds a number which is not finite, if there is one.
-    ///
-    /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) where memory runs out.
-    pub fn not_finite(&self) -> Result<Option<&str>> {
-        for (name, var) in self.iter() {
-            if !numbers(var)?.iter().all(|x| x.is_finite()) {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
-    }
 }
 
 /// The numbers of a parameter, row by row.
