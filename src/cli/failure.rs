@@ -59,8 +59,9 @@ impl Failure {
     }
 }
 
-/// Names of settings in the library that are no flags here.
-const NOT_FLAGS: [&str; 4] = ["expression", "id", "text", "words"];
+/// Names of settings in the library that are no flags here; some of them can be set in a file.
+const NOT_FLAGS: [&str; 10] =
+    ["end-id", "expression", "id", "ids", "mask-id", "norm-epsilon", "pad-id", "start-id", "text", "words"];
 
 fn message(error: &Error) -> String {
     match error {

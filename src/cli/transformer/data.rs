@@ -1,9 +1,14 @@
 //! Texts → what a transformer is trained and measured on.
 
+use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use wordgrove::files::parent;
 use wordgrove::text::Corpus;
 use wordgrove::tokens::{BpeConfig, IdStream, WordsConfig, encode_corpus, learn_bpe, learn_words};
 use wordgrove::transformer::{
@@ -50,9 +55,52 @@ pub struct DataArguments {
 
 /// The share that is held out where nothing is said, and the most that it comes to: measuring must not take longer than
 /// learning.
-const HELD_OUT: f64 = 0.02;
+const USUAL_SHARE: f64 = 0.02;
 const MOST_TOKENS: usize = 50_000;
 const MOST_PAIRS: usize = 2_000;
+
+/// What the loss is measured on. A run notes it, and goes on with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldOut {
+    /// The last part of the text, of the usual size.
+    Usual,
+    /// The last part of the text, this share of it.
+    Share(f64),
+    /// This text, by its path.
+    Text(PathBuf),
+}
+
+impl HeldOut {
+    /// How many of `n` are held out.
+    fn part(&self, n: usize, most: usize) -> usize {
+        let part = |share: f64| (n as f64 * share).round() as usize;
+        match self {
+            HeldOut::Usual => part(USUAL_SHARE).min(most),
+            HeldOut::Share(share) => part(*share),
+            HeldOut::Text(_) => 0,
+        }
+    }
+
+    /// As a run notes it.
+    pub fn note(&self) -> Value {
+        match self {
+            // A path that is not UTF-8 cannot be noted as it is.
+            HeldOut::Text(path) => json!({ "text": path.to_string_lossy() }),
+            other => serde_json::to_value(other).expect("numbers and names"),
+        }
+    }
+}
+
+impl fmt::Display for HeldOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeldOut::Usual => write!(f, "what is usual"),
+            HeldOut::Share(share) => write!(f, "{}%", 100.0 * share),
+            HeldOut::Text(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
 
 /// What the batches come from.
 pub struct Data {
@@ -73,15 +121,14 @@ impl DataArguments {
         }
     }
 
-    /// How many of `n` are held out.
-    fn held_out(&self, n: usize, most: usize) -> usize {
-        let part = |share: f64| (n as f64 * share).round() as usize;
-        self.hold_out.map_or(part(HELD_OUT).min(most), part)
-    }
-
     /// All the files that are read.
     pub fn inputs(&self) -> Vec<PathBuf> {
         self.texts.iter().chain(&self.validation).cloned().collect()
+    }
+
+    /// What the loss is to be measured on, where that was said.
+    pub fn held_out(&self) -> Option<HeldOut> {
+        self.validation.clone().map(HeldOut::Text).or(self.hold_out.map(HeldOut::Share))
     }
 
     /// The word vectors to start from.
@@ -106,71 +153,90 @@ impl DataArguments {
         let config = BpeConfig { vocab_size: self.vocab_size.unwrap_or(8192), ..BpeConfig::default() };
         Ok(learn_bpe(corpus, &config, progress)?)
     }
+}
 
-    /// Encodes the texts, and cuts them into batches. The ids of a long text are kept in a file in `spool` meanwhile.
-    pub fn read(
-        &self,
-        corpus: &Corpus,
-        tokenizer: &Tokenizer,
-        config: &TransformerConfig,
-        batch: BatchSettings,
-        spool: &Path,
-        progress: &dyn Progress,
-    ) -> Outcome<Data> {
-        let validation = match &self.validation {
-            Some(path) => Some((Corpus::open_with(std::slice::from_ref(path), progress)?, path.as_path())),
-            None => None,
+/// How texts become batches.
+pub struct Reader<'a> {
+    pub tokenizer: &'a Tokenizer,
+    pub config: &'a TransformerConfig,
+    /// Texts, pairs or lines in a batch.
+    pub batch_size: usize,
+    /// Where the order of batches comes from.
+    pub seed: u64,
+    /// What the loss is measured on.
+    pub held_out: &'a HeldOut,
+    /// The folder of the transformer; the ids of a long text are kept in a file beside it meanwhile.
+    pub output: &'a Path,
+    pub progress: &'a dyn Progress,
+}
+
+impl Reader<'_> {
+    /// Encodes the texts, and cuts them into batches.
+    pub fn read(&self, corpus: &Corpus) -> Outcome<Data> {
+        let validation = match self.held_out {
+            HeldOut::Text(path) => {
+                Some((Corpus::open_with(std::slice::from_ref(path), self.progress)?, path.as_path()))
+            }
+            _ => None,
         };
-        let reading = Reading { tokenizer, config, batch, spool, progress };
-        match config.shape {
-            Shape::EncoderDecoder => self.read_pairs(corpus, validation, &reading),
-            Shape::Decoder | Shape::Encoder => self.read_text(corpus, validation, &reading),
+        match self.config.shape {
+            Shape::EncoderDecoder => self.read_pairs(corpus, validation),
+            Shape::Decoder | Shape::Encoder => self.read_text(corpus, validation),
         }
     }
 
-    fn read_pairs(&self, corpus: &Corpus, validation: Option<(Corpus, &Path)>, reading: &Reading<'_>) -> Outcome<Data> {
-        let Reading { tokenizer, config, batch, progress, .. } = *reading;
-        let id = |id: Option<u32>| TokenId(id.expect("an encoder-decoder has its marks"));
-        let marks = PairMarks { start: id(config.start_id), end: id(config.end_id), pad: id(config.pad_id) };
-        let read = |corpus: &Corpus, path: &Path| Pairs::read(corpus, path, tokenizer, config.context_len, progress);
-        let mut pairs = read(corpus, &self.texts[0])?;
+    fn read_pairs(&self, corpus: &Corpus, validation: Option<(Corpus, &Path)>) -> Outcome<Data> {
+        let config = self.config;
+        let marks = PairMarks {
+            start: self.mark("start_id", config.start_id)?,
+            end: self.mark("end_id", config.end_id)?,
+            pad: self.mark("pad_id", config.pad_id)?,
+        };
+        let read = |corpus: &Corpus| Pairs::read(corpus, self.tokenizer, config.context_len, self.progress);
+        let mut pairs = read(corpus)?;
         let held_out = match validation {
-            Some((corpus, path)) => read(&corpus, path)?,
-            None => pairs.split_off(self.held_out(pairs.len(), MOST_PAIRS)),
+            Some((corpus, path)) => {
+                let pairs = read(&corpus)?;
+                if pairs.is_empty() {
+                    return Err(Error::format(path, "holds no pair to measure the loss on").into());
+                }
+                pairs
+            }
+            None => pairs.split_off(self.held_out.part(pairs.len(), MOST_PAIRS)),
         };
         let counts = pairs.counts(config.n_tokens, marks);
-        let train = PairExamples::new(pairs, marks, batch.size, Order::Shuffled(batch.seed))?;
+        let train = PairExamples::new(pairs, marks, self.batch_size, Order::Shuffled(self.seed))?;
         let validation: Option<Box<dyn Examples>> = match held_out.is_empty() {
             true => None,
-            false => Some(Box::new(PairExamples::new(held_out, marks, batch.size, Order::Fixed)?)),
+            false => Some(Box::new(PairExamples::new(held_out, marks, self.batch_size, Order::Fixed)?)),
         };
         Ok(Data { train: Box::new(train), validation, counts })
     }
 
-    fn read_text(&self, corpus: &Corpus, validation: Option<(Corpus, &Path)>, reading: &Reading<'_>) -> Outcome<Data> {
-        let stream = Arc::new(reading.encode(corpus)?);
+    fn read_text(&self, corpus: &Corpus, validation: Option<(Corpus, &Path)>) -> Outcome<Data> {
+        let stream = Arc::new(self.encode(corpus)?);
         let mut counts = stream.counts().to_vec();
-        if let Some(line_end) = line_end(reading.config) {
+        if let Some(line_end) = line_end(self.config) {
             counts[line_end.index()] += stream.n_sentences();
         }
         let n_cells = stream.n_cells();
-        let (learned, held_out) = match validation {
-            Some((corpus, _)) => {
-                let validation = Arc::new(reading.encode(&corpus)?);
-                let cells = 0..validation.n_cells();
-                (0..n_cells, Some((validation, cells)))
+        let cut = n_cells - self.held_out.part(n_cells, MOST_TOKENS);
+        let train = self.examples(&stream, 0..cut, Order::Shuffled(self.seed))?;
+        let validation = match validation {
+            Some((corpus, path)) => {
+                let stream = Arc::new(self.encode(&corpus)?);
+                let examples = self.examples(&stream, 0..stream.n_cells(), Order::Fixed);
+                Some(examples.map_err(|failure| match failure {
+                    Failure::Library(Error::TooFew { .. }) => {
+                        Error::format(path, "is too short to measure the loss on").into()
+                    }
+                    other => other,
+                })?)
             }
-            None => {
-                let cut = n_cells - self.held_out(n_cells, MOST_TOKENS);
-                (0..cut, (cut < n_cells).then(|| (Arc::clone(&stream), cut..n_cells)))
-            }
-        };
-        let train = reading.examples(stream, learned, Order::Shuffled(reading.batch.seed))?;
-        let validation = match held_out {
-            Some((stream, cells)) => match reading.examples(stream, cells, Order::Fixed) {
+            None if cut < n_cells => match self.examples(&stream, cut..n_cells, Order::Fixed) {
                 Err(Failure::Library(Error::TooFew { .. })) => {
                     let text = "the part that is held out is too short to measure the loss on: nothing is measured";
-                    reading.progress.report(&Event::Warning(text));
+                    self.progress.report(&Event::Warning(text));
                     None
                 }
                 examples => Some(examples?),
@@ -179,47 +245,32 @@ impl DataArguments {
         };
         Ok(Data { train, validation, counts })
     }
-}
 
-/// How batches are made.
-#[derive(Clone, Copy)]
-pub struct BatchSettings {
-    pub size: usize,
-    pub seed: u64,
-}
-
-/// What all reading of texts needs.
-struct Reading<'a> {
-    tokenizer: &'a Tokenizer,
-    config: &'a TransformerConfig,
-    batch: BatchSettings,
-    /// Where the ids of a long text are kept meanwhile.
-    spool: &'a Path,
-    progress: &'a dyn Progress,
-}
-
-impl Reading<'_> {
     fn encode(&self, corpus: &Corpus) -> Outcome<IdStream> {
-        Ok(encode_corpus(corpus, self.tokenizer, self.spool, self.progress)?)
+        Ok(encode_corpus(corpus, self.tokenizer, &parent(self.output), self.progress)?)
     }
 
-    fn examples(
-        &self,
-        stream: Arc<IdStream>,
-        cells: std::ops::Range<usize>,
-        order: Order,
-    ) -> Outcome<Box<dyn Examples>> {
-        let (config, size) = (self.config, self.batch.size);
-        Ok(match line_end(config) {
-            Some(line_end) => Box::new(TextExamples::new(stream, cells, line_end, config.context_len, size, order)?),
-            None => {
-                let id = |id: Option<u32>| TokenId(id.expect("an encoder has its marks"));
-                let (mask, pad) = (id(config.mask_id), id(config.pad_id));
+    fn examples(&self, stream: &Arc<IdStream>, cells: Range<usize>, order: Order) -> Outcome<Box<dyn Examples>> {
+        let (config, stream) = (self.config, Arc::clone(stream));
+        Ok(match config.shape {
+            Shape::Encoder => {
+                let (mask, pad) = (self.mark("mask_id", config.mask_id)?, self.mark("pad_id", config.pad_id)?);
                 // Marks stand behind all other tokens, but in tokenizers of other people.
                 let n_plain = Some(mask.0.min(pad.0)).filter(|&n| n > 0).unwrap_or(config.n_tokens as u32);
                 let marks = MaskMarks { mask, pad, n_plain };
-                Box::new(MaskedExamples::new(stream, cells, marks, config.context_len, size, order)?)
+                Box::new(MaskedExamples::new(stream, cells, marks, config.context_len, self.batch_size, order)?)
+            }
+            Shape::Decoder | Shape::EncoderDecoder => {
+                let line_end = self.mark("start_id", config.start_id)?;
+                Box::new(TextExamples::new(stream, cells, line_end, config.context_len, self.batch_size, order)?)
             }
         })
+    }
+
+    /// A mark that training needs. A new transformer has it; the folder of one that goes on may have been edited.
+    fn mark(&self, name: &str, id: Option<u32>) -> Outcome<TokenId> {
+        let reason =
+            || format!("has no {name}, and a transformer of shape {} cannot be trained without", self.config.shape);
+        Ok(id.map(TokenId).ok_or_else(|| Error::format(self.output.join("config.json"), reason()))?)
     }
 }

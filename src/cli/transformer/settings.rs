@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use wordgrove::Error;
 use wordgrove::files::FileBytes;
-use wordgrove::transformer::{FitConfig, TransformerConfig};
+use wordgrove::transformer::{FitConfig, Run, TransformerConfig};
 
 use crate::cli::failure::Outcome;
 use crate::cli::number::{real, whole};
 
-/// What the transformer is, and how it is trained. A flag is spelled like its setting in a file, with dashes.
+/// What the transformer is, and how it is trained. A flag is spelled like its setting in a file, but with dashes.
 #[derive(Args, Serialize)]
 pub struct SettingArguments {
     /// Take settings from this file, a JSON object like {"d_model": 128, "steps": 500}; flags count for more
@@ -64,8 +64,8 @@ pub struct SettingArguments {
     dropout: Option<f64>,
     /// How tokens are predicted: a softmax over the token table itself (tied) or a table of its own (free), or the
     /// Huffman tree (tree), which costs less per token [default: tied]
-    #[arg(long = "output-layer", value_name = "KIND", help_heading = MODEL, value_parser = ["tied", "free", "tree"])]
-    #[serde(rename = "output", skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "KIND", help_heading = MODEL, value_parser = ["tied", "free", "tree"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
     output_layer: Option<String>,
     /// Batches to learn from [default: 2000]
     #[arg(long, alias = "max-steps", value_name = "N", help_heading = TRAINING, allow_negative_numbers = true, value_parser = whole(1..=u64::MAX))]
@@ -139,13 +139,8 @@ impl SettingArguments {
         if let Value::Object(flags) = flags {
             all.extend(flags);
         }
-        if let Some(Value::String(activation)) = all.get_mut("activation") {
-            *activation = activation.replace('-', "_");
-        }
-        if let (Some(d_model), None) = (all.get("d_model").and_then(Value::as_u64), all.get("d_ff")) {
-            all.insert("d_ff".to_string(), d_model.saturating_mul(4).into());
-        }
-        let (fit, transformer) = all.into_iter().partition(|(name, _)| fit_settings().contains_key(name));
+        let of_fit = written(&FitConfig::default());
+        let (fit, transformer) = all.into_iter().partition(|(name, _)| of_fit.contains_key(name));
         Ok(Settings { transformer, fit, path: self.config.clone() })
     }
 }
@@ -153,33 +148,39 @@ impl SettingArguments {
 impl Settings {
     /// How it is trained.
     pub fn fit(&self) -> Outcome<FitConfig> {
-        let mut all = fit_settings();
-        all.extend(self.fit.clone());
-        let config: FitConfig =
-            serde_json::from_value(Value::Object(all)).map_err(|error| self.wrong(error.to_string()))?;
+        let config = self.fit_over(&FitConfig::default())?;
         config.check()?;
         Ok(config)
     }
 
+    /// `config`, but for what was asked for.
+    pub fn fit_over(&self, config: &FitConfig) -> Outcome<FitConfig> {
+        let all = Value::Object(with(&written(config), &self.fit));
+        Ok(serde_json::from_value(all).map_err(|error| self.wrong(error.to_string()))?)
+    }
+
     /// What is trained, over this many tokens. It is not checked yet: marks may come.
     pub fn transformer(&self, n_tokens: usize) -> Outcome<TransformerConfig> {
-        Ok(TransformerConfig::from_settings(&self.transformer, n_tokens).map_err(|reason| self.wrong(reason))?)
+        let config =
+            TransformerConfig::from_settings(&self.transformer, n_tokens).map_err(|reason| self.wrong(reason))?;
+        match config.context_len {
+            // As the flag; an encoder has nothing to tell a single token from.
+            1 => Err(self.wrong("context_len is 1, expected 2 to 1048576".to_string()).into()),
+            _ => Ok(config),
+        }
     }
 
-    /// The settings in `ours`, as a run has them, that were asked for otherwise.
-    pub fn differences(&self, ours: &Map<String, Value>, free: &[&str]) -> Vec<String> {
-        let asked = self.transformer.iter().chain(&self.fit).filter(|(name, _)| !free.contains(&name.as_str()));
-        let other = asked.filter_map(|(name, value)| {
-            let known = ours.get(name)?;
-            let same = known == value || known.as_f64().is_some() && known.as_f64() == value.as_f64();
-            (!same).then(|| format!("{} is {known}, not {value}", name.replace('_', "-")))
-        });
-        other.collect()
-    }
-
-    /// A whole number that was asked for.
-    pub fn asked(&self, name: &str) -> Option<u64> {
-        self.fit.get(name).and_then(Value::as_u64)
+    /// What was asked for otherwise than a run has it, as `d-model is 16, not 32`; settings that are `free` may differ.
+    pub fn differences(&self, run: &Run, free: &[&str]) -> Outcome<Vec<String>> {
+        // Both are read as settings before they are compared, so that it does not matter how a value is spelled.
+        let config = run.transformer.config();
+        let asked = with(&config.settings(), &self.transformer);
+        let asked = TransformerConfig::from_settings(&asked, config.n_tokens).map_err(|reason| self.wrong(reason))?;
+        let asked = with(&asked.settings(), &written(&self.fit_over(&run.config)?));
+        let ours = with(&config.settings(), &written(&run.config));
+        let both = ours.iter().zip(asked.values()).filter(|((name, _), _)| !free.contains(&name.as_str()));
+        let other = both.filter(|((_, known), asked)| known != asked);
+        Ok(other.map(|((name, known), asked)| format!("{} is {known}, not {asked}", name.replace('_', "-"))).collect())
     }
 
     fn wrong(&self, reason: String) -> Error {
@@ -190,11 +191,17 @@ impl Settings {
     }
 }
 
-fn fit_settings() -> Map<String, Value> {
-    match serde_json::to_value(FitConfig::default()) {
+/// Settings by name.
+fn written(config: &FitConfig) -> Map<String, Value> {
+    match serde_json::to_value(config) {
         Ok(Value::Object(settings)) => settings,
         _ => unreachable!("a struct is written as an object"),
     }
+}
+
+/// `settings`, with those of `over` over them.
+fn with(settings: &Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
+    settings.iter().chain(over).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// A file of settings; names may be spelled with dashes, as flags are.

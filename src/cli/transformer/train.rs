@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use wordgrove::files::parent;
 use wordgrove::text::Corpus;
 use wordgrove::transformer::{
-    AttentionKind, OpenedRun, Run, Shape, Transformer, TransformerConfig, add_marks, fit, plant,
+    Claim, Examples, FitConfig, OpenedRun, Run, Transformer, TransformerConfig, add_marks, fit, plant,
 };
-use wordgrove::{Error, Tokenizer};
+use wordgrove::{Error, Event, Progress, Tokenizer};
 
-use super::data::{BatchSettings, Data, DataArguments};
-use super::settings::SettingArguments;
+use super::data::{Data, DataArguments, HeldOut, Reader};
+use super::settings::{SettingArguments, Settings};
+use super::{use_threads, usual_verb};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::inputs::{spare, spare_model};
 use crate::cli::memory;
@@ -36,10 +36,11 @@ pub struct Arguments {
     output: PathBuf,
     #[command(flatten)]
     settings: SettingArguments,
-    /// Go on with the run in MODEL, on the same text; --steps may be more
+    /// Go on with the run in MODEL, on the same text. --steps may be more: the learning rate then goes on along the longer
+    /// way down, and so first rises
     #[arg(long, conflicts_with_all = ["plant", "tokenizer", "tokens", "vocab_size", "min_count"])]
     resume: bool,
-    /// Threads, 1 to 1024 [default: all cores]
+    /// Threads, 1 to 1024 [default: all cores; with --resume as many as the run began with]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=1024usize))]
     threads: Option<usize>,
     /// Refuse to start when more memory than this would be needed, like 4G [default: what the machine has free]
@@ -68,34 +69,35 @@ pub fn run(arguments: &Arguments) -> Outcome {
     // What can be found out before the work begins is found out before the work begins.
     let settings = arguments.settings.read()?;
     arguments.data.check()?;
-    settings.fit()?;
-    settings.transformer(1 << 24)?.check()?;
+    if !arguments.resume {
+        settings.fit()?;
+        settings.transformer(1 << 24)?.check()?;
+    }
     check_destination(arguments, 0)?;
     if let Some(log) = &arguments.log {
         spare(&arguments.data.inputs(), "--log", log)?;
         spare_model(&arguments.output, "--log", log)?;
     }
-    let opened = if arguments.resume { Some(open_run(arguments)?) } else { None };
-    super::use_threads(arguments.threads)?;
-    let terminal = Terminal::new(arguments.quiet, arguments.log.as_deref())?;
+    let path = &arguments.output;
+    // Two runs would take turns in replacing each other's folder.
+    let _claim = Claim::new(path)?;
+    let opened = if arguments.resume { Some(open_run(arguments, &settings)?) } else { None };
+    let new = if arguments.resume { Terminal::going_on } else { Terminal::new };
+    let terminal = new(arguments.quiet, arguments.log.as_deref())?;
     let Prepared { mut run, tokenizer, notes, mut data } = match opened {
-        Some(opened) => resume(arguments, opened, &terminal)?,
-        None => begin(arguments, &terminal)?,
+        Some((opened, fit)) => resume(arguments, opened, fit, &terminal)?,
+        None => begin(arguments, &settings, &terminal)?,
     };
     say_data(&run, &data, &terminal);
-    let path = &arguments.output;
-    let mut save = |run: &Run| run.save(path, &tokenizer, &notes);
-    let validation =
-        data.validation.as_mut().map(|examples| &mut **examples as &mut dyn wordgrove::transformer::Examples);
-    let result = fit(&mut run, &mut *data.train, validation, &mut save, &terminal);
-    terminal.log(&json!({"event": "saved", "model": path.display().to_string(), "step": run.state.step}));
-    result?;
-    terminal.finish()?;
-    let next = match run.transformer.config().shape {
-        Shape::Decoder => "generate",
-        Shape::EncoderDecoder => "translate",
-        Shape::Encoder => "embed",
+    let mut save = |run: &Run| {
+        run.save(path, &tokenizer, &notes)?;
+        terminal.log(&json!({"event": "saved", "model": path.display().to_string(), "step": run.state.step}));
+        Ok(())
     };
+    let validation = data.validation.as_mut().map(|examples| &mut **examples as &mut dyn Examples);
+    fit(&mut run, &mut *data.train, validation, &mut save, &terminal)?;
+    terminal.finish()?;
+    let next = usual_verb(run.transformer.config().shape);
     let best = run.state.best().map_or(0, |best| best.step);
     terminal.say(&format!(
         "saved {}, as it was at step {best}\ntry: wordgrove transformer {next} {0} TEXT",
@@ -111,9 +113,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     Ok(())
 }
 
-fn begin(arguments: &Arguments, terminal: &Terminal) -> Outcome<Prepared> {
-    let settings = arguments.settings.read()?;
+fn begin(arguments: &Arguments, settings: &Settings, terminal: &Terminal) -> Outcome<Prepared> {
     let fit = settings.fit()?;
+    let n_threads = use_threads(arguments.threads)?;
     let vectors = arguments.data.vectors()?;
     let corpus = Corpus::open_with(&arguments.data.texts, terminal)?;
     let tokenizer = arguments.data.tokenizer(vectors.as_ref(), &corpus, terminal)?;
@@ -121,8 +123,8 @@ fn begin(arguments: &Arguments, terminal: &Terminal) -> Outcome<Prepared> {
     let tokenizer = add_marks(&tokenizer, &mut config)?;
     config.check()?;
     check_size(arguments, &config, fit.batch_size, terminal)?;
-    let batch = BatchSettings { size: fit.batch_size, seed: fit.seed };
-    let mut data = arguments.data.read(&corpus, &tokenizer, &config, batch, &parent(&arguments.output), terminal)?;
+    let held_out = arguments.data.held_out().unwrap_or(HeldOut::Usual);
+    let mut data = reader(arguments, &tokenizer, &config, &fit, &held_out, terminal).read(&corpus)?;
     if let Some(known) = vectors.as_ref().and_then(|model| model.embeddings.counts()) {
         // The tree of the vectors, so that its nodes can be planted; the marks are as frequent as in this text.
         data.counts[..known.len()]
@@ -133,7 +135,7 @@ fn begin(arguments: &Arguments, terminal: &Terminal) -> Outcome<Prepared> {
     }
     let seed = fit.seed;
     let run = Run::new(Transformer::new(config, Some(&data.counts), seed)?, fit)?;
-    let mut notes = notes(arguments, &data);
+    let mut notes = notes(arguments, &data, &held_out, n_threads);
     if let Some(model) = &vectors {
         let transformer = &run.transformer;
         let tree = transformer.tree().map(|tree| &**tree);
@@ -153,78 +155,100 @@ fn begin(arguments: &Arguments, terminal: &Terminal) -> Outcome<Prepared> {
     Ok(Prepared { run, tokenizer, notes, data })
 }
 
-fn open_run(arguments: &Arguments) -> Outcome<OpenedRun> {
-    let settings = arguments.settings.read()?;
-    let mut opened = Run::open(&arguments.output)?;
-    let mut ours = opened.run.transformer.config().settings();
-    let fit = serde_json::to_value(&opened.run.config).expect("settings are numbers");
-    ours.extend(fit.as_object().cloned().unwrap_or_default());
-    let differences = settings.differences(&ours, &["steps", "validate_every"]);
+/// The run in the folder, and how it is to be trained from now on.
+fn open_run(arguments: &Arguments, settings: &Settings) -> Outcome<(OpenedRun, FitConfig)> {
+    let opened = Run::open(&arguments.output)?;
+    let differences = settings.differences(&opened.run, &["steps", "validate_every"])?;
     if !differences.is_empty() {
-        let path = arguments.output.display();
-        return Err(Failure::Usage(format!(
-            "--resume: the run in {path} has other settings: {}; leave them out, or train anew elsewhere",
-            differences.join(", ")
-        )));
+        return other_than_the_run(arguments, &format!("it has other settings: {}", differences.join(", ")));
     }
-    if let Some(steps) = settings.asked("steps") {
-        opened.run.config.steps = steps;
+    let config = settings.fit_over(&opened.run.config)?;
+    config.check()?;
+    let step = opened.run.state.step;
+    if step >= config.steps {
+        return Err(Failure::Usage(format!("--resume: all {step} steps are done; give more --steps to go on")));
     }
-    if let Some(every) = settings.asked("validate_every") {
-        opened.run.config.validate_every = every;
-    }
-    Ok(opened)
+    Ok((opened, config))
 }
 
-fn resume(arguments: &Arguments, opened: OpenedRun, terminal: &Terminal) -> Outcome<Prepared> {
-    let OpenedRun { run, tokenizer, notes: before } = opened;
+fn resume(arguments: &Arguments, opened: OpenedRun, fit: FitConfig, terminal: &Terminal) -> Outcome<Prepared> {
+    let OpenedRun { mut run, tokenizer, notes: before } = opened;
+    let noted = before.get("threads").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    let n_threads = use_threads(arguments.threads.or(noted))?;
     let config = run.transformer.config();
     check_size(arguments, config, run.config.batch_size, terminal)?;
     let corpus = Corpus::open_with(&arguments.data.texts, terminal)?;
-    let batch = BatchSettings { size: run.config.batch_size, seed: run.config.seed };
-    let data = arguments.data.read(&corpus, &tokenizer, config, batch, &parent(&arguments.output), terminal)?;
-    let mut notes = notes(arguments, &data);
+    let noted_part = before.get("held_out").and_then(|noted| serde_json::from_value::<HeldOut>(noted.clone()).ok());
+    let held_out = arguments.data.held_out().or(noted_part.clone()).unwrap_or(HeldOut::Usual);
+    let data = reader(arguments, &tokenizer, config, &run.config, &held_out, terminal).read(&corpus)?;
+    let mut notes = notes(arguments, &data, &held_out, n_threads);
     for (name, what) in [("train", "text"), ("validation", "held-out text")] {
-        if before.get(name) != notes.get(name) {
-            return Err(Failure::Usage(format!(
-                "--resume: the {what} is not the one that the run in {} began with; give the same, or train anew elsewhere",
-                arguments.output.display()
-            )));
+        if before.get(name) == notes.get(name) {
+            continue;
         }
+        return match noted_part {
+            Some(noted) if noted != held_out => {
+                other_than_the_run(arguments, &format!("it holds out {noted}, not {held_out}"))
+            }
+            _ => other_than_the_run(arguments, &format!("the {what} is not the one that it began with")),
+        };
     }
     if let Some(planted) = before.get("planted") {
         notes.insert("planted".to_string(), planted.clone());
     }
-    let step = run.state.step;
+    let (step, was) = (run.state.step, std::mem::replace(&mut run.config, fit));
     terminal.say(&format!("going on after step {} of {}", grouped(step), grouped(run.config.steps)));
-    if step >= run.config.steps {
-        return Err(Failure::Usage(format!("--resume: all {step} steps are done; give more --steps to go on")));
+    if let Some(noted) = noted.filter(|&noted| noted != n_threads) {
+        let text = format!(
+            "the run began on {noted} threads and goes on with {n_threads}: its results will be as good, but not the same \
+             to the last bit"
+        );
+        terminal.report(&Event::Warning(&text));
+    }
+    let (before, after) = (was.rate(step), run.config.rate(step));
+    if after > 1.01 * before {
+        terminal.say(&format!("with more steps the learning rate goes on at {after:.2e}, where it was {before:.2e}"));
     }
     Ok(Prepared { run, tokenizer, notes, data })
 }
 
+fn other_than_the_run<T>(arguments: &Arguments, how: &str) -> Outcome<T> {
+    let path = arguments.output.display();
+    Err(Failure::Usage(format!(
+        "--resume: this is not the run in {path}: {how}; give the same, or train anew elsewhere"
+    )))
+}
+
+fn reader<'a>(
+    arguments: &'a Arguments,
+    tokenizer: &'a Tokenizer,
+    config: &'a TransformerConfig,
+    fit: &FitConfig,
+    held_out: &'a HeldOut,
+    progress: &'a Terminal,
+) -> Reader<'a> {
+    let output = &arguments.output;
+    Reader { tokenizer, config, batch_size: fit.batch_size, seed: fit.seed, held_out, output, progress }
+}
+
 /// What a run is known by when it goes on.
-fn notes(arguments: &Arguments, data: &Data) -> Map<String, Value> {
+fn notes(arguments: &Arguments, data: &Data, held_out: &HeldOut, n_threads: usize) -> Map<String, Value> {
     // As text, because numbers of 64 bits do not survive every reader of JSON.
     let print = |fingerprint: u64| Value::String(format!("{fingerprint:016x}"));
     let texts: Vec<String> = arguments.data.texts.iter().map(|text| text.display().to_string()).collect();
+    let validation = data.validation.as_ref().map_or(Value::Null, |examples| print(examples.fingerprint()));
     Map::from_iter([
         ("texts".to_string(), json!(texts)),
         ("train".to_string(), print(data.train.fingerprint())),
-        (
-            "validation".to_string(),
-            data.validation.as_ref().map_or(Value::Null, |examples| print(examples.fingerprint())),
-        ),
+        ("validation".to_string(), validation),
+        ("held_out".to_string(), held_out.note()),
+        ("threads".to_string(), json!(n_threads)),
     ])
 }
 
 /// Says how large it will be, and refuses what does not fit.
 fn check_size(arguments: &Arguments, config: &TransformerConfig, batch_size: usize, terminal: &Terminal) -> Outcome {
-    let mut estimate = config.estimate(batch_size, AttentionKind::Tiled);
-    // The best parameters are kept beside the present ones; while a run is saved there are nine times the parameters: twice
-    // themselves, two moments, and all of that but the best once more on its way into files, with a copy of the best.
-    estimate.training_bytes = estimate.training_bytes.saturating_add(estimate.parameter_bytes);
-    estimate.training_bytes = estimate.training_bytes.max(estimate.parameter_bytes.saturating_mul(9));
+    let estimate = config.estimate(batch_size, rayon::current_num_threads());
     terminal.say(&format!(
         "{}: {} parameters ({}), training needs about {}",
         config.shape,
@@ -255,7 +279,7 @@ fn check_destination(arguments: &Arguments, parameter_bytes: u64) -> Outcome {
 }
 
 fn say_data(run: &Run, data: &Data, terminal: &Terminal) {
-    let (steps, n_batches) = (run.config.steps, data.train.n_batches() as u64);
+    let (steps, n_batches) = (run.config.steps, data.train.n_batches());
     let held_out = match &data.validation {
         Some(examples) => format!("{} tokens held out", grouped(examples.n_ids())),
         None => "nothing held out".to_string(),

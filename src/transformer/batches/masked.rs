@@ -52,7 +52,7 @@ impl MaskedExamples {
     /// pieces. A single token has nothing to be told from, so pieces of one are left out.
     ///
     /// # Errors
-    /// [`Error::TooFew`] without a piece of two tokens.
+    /// [`Error::TooFew`] without a piece of two tokens; [`Error::Config`] for a `context_len` below 2.
     pub fn new(
         stream: Arc<IdStream>,
         cells: Range<usize>,
@@ -61,7 +61,11 @@ impl MaskedExamples {
         batch_size: usize,
         order: Order,
     ) -> Result<MaskedExamples> {
-        assert!(context_len > 1 && batch_size > 0);
+        assert!(batch_size > 0);
+        if context_len < 2 {
+            let reason = format!("{context_len}, expected 2 or more: a hidden token is told from those beside it");
+            return Err(Error::config("context-len", reason));
+        }
         let (mut pieces, mut ids, mut at) = (Vec::new(), Vec::new(), cells.start);
         while at < cells.end {
             ids.clear();
@@ -228,5 +232,7 @@ mod tests {
         assert_eq!((long.pieces.len(), long.n_ids()), (32, 1000));
         let none = MaskedExamples::new(stream(3, |_| 1), 0..6, MARKS, 32, 8, Order::Fixed);
         assert!(matches!(none, Err(Error::TooFew { .. })));
+        let alone = MaskedExamples::new(stream(3, |_| 9), 0..30, MARKS, 1, 8, Order::Fixed);
+        assert!(matches!(alone, Err(Error::Config { field: "context-len", .. })));
     }
 }
