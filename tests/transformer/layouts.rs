@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, json};
-use wordgrove::Tokenizer;
+use wordgrove::text::Corpus;
+use wordgrove::tokens::{WordsConfig, learn_words};
 use wordgrove::transformer::{
-    Activation, Checkpoint, Layout, OutputLayer, Pass, Shape, Transformer, TransformerConfig, add_marks,
+    Activation, Checkpoint, GenerateConfig, Layout, OutputLayer, Pass, Sampling, Shape, Transformer, TransformerConfig,
+    add_marks, generate,
 };
 use wordgrove::vectors::Model;
+use wordgrove::{Silent, TokenId, Tokenizer};
 
 use crate::{ids, some_ids};
 
@@ -44,9 +48,28 @@ enum Marks {
     None,
 }
 
+const TEXT: &str = "The queen's gardener won't say, don't they?  Naïve façades 123.";
+
+/// The words of the text above, and the unknown one.
+fn words() -> Tokenizer {
+    let config = WordsConfig { min_count: 1, ..WordsConfig::default() };
+    learn_words(&Corpus::from_text(TEXT), &config, &Silent).unwrap()
+}
+
 /// Saves a model, and beside it what it computes.
-fn write(home: &Path, name: &str, mut config: TransformerConfig, marks: Marks, layout: Layout) {
-    let mut tokenizer = tokenizer();
+fn write(home: &Path, name: &str, config: TransformerConfig, marks: Marks, layout: Layout) {
+    write_with(tokenizer(), TEXT, home, name, config, marks, layout);
+}
+
+fn write_with(
+    mut tokenizer: Tokenizer,
+    text: &str,
+    home: &Path,
+    name: &str,
+    mut config: TransformerConfig,
+    marks: Marks,
+    layout: Layout,
+) {
     if marks == Marks::Added {
         tokenizer = add_marks(&tokenizer, &mut config).unwrap();
     }
@@ -59,7 +82,18 @@ fn write(home: &Path, name: &str, mut config: TransformerConfig, marks: Marks, l
     let mask = ids(&[&[1, 1, 1, 1, 1, 1], &[1, 1, 1, 1, 0, 0]]);
     let source = some_ids(2, 6, n_tokens);
     let hidden = match model.config().shape {
-        Shape::Decoder => model.decode(&source, pass).unwrap(),
+        Shape::Decoder => {
+            let first: Vec<TokenId> = source.to_vec2::<u32>().unwrap()[0].iter().copied().map(TokenId).collect();
+            let config = GenerateConfig { sampling: Sampling::GREEDY, ..GenerateConfig::default() };
+            let mut written = Vec::new();
+            generate(&model, &first, &config, &mut |id| {
+                written.push(id.0);
+                Ok(if written.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })
+            .unwrap();
+            said.insert("written", Tensor::new(&written[..], &Device::Cpu).unwrap());
+            model.decode(&source, pass).unwrap()
+        }
         Shape::Encoder => {
             said.insert("attention_mask", mask);
             model.encode(&source, Some(&[6, 4]), pass).unwrap().hidden
@@ -78,7 +112,6 @@ fn write(home: &Path, name: &str, mut config: TransformerConfig, marks: Marks, l
     said.insert("logits", model.logits(&hidden, pass).unwrap());
     said.insert("hidden", hidden);
     candle_core::safetensors::save(&said, home.join(format!("{name}.safetensors"))).unwrap();
-    let text = "The queen's gardener won't say, don't they?  Naïve façades 123.";
     let ids: Vec<u32> = tokenizer.encode(text.as_bytes()).into_iter().map(|id| id.0).collect();
     fs::write(home.join(format!("{name}.json")), json!({ "text": text, "ids": ids }).to_string()).unwrap();
 }
@@ -94,7 +127,8 @@ fn hugging_face_transformers_computes_the_same_from_our_folders() {
         context_len: 12,
         ..TransformerConfig::new(shape, tokenizer().n_tokens())
     };
-    let untied = |shape| TransformerConfig { output: OutputLayer::Free, activation: Activation::Relu, ..small(shape) };
+    let untied =
+        |shape| TransformerConfig { output_layer: OutputLayer::Free, activation: Activation::Relu, ..small(shape) };
     write(home.path(), "decoder", small(Shape::Decoder), Marks::Added, Layout::Gpt2);
     write(home.path(), "decoder-untied", untied(Shape::Decoder), Marks::Added, Layout::Gpt2);
     write(home.path(), "decoder-without-marks", small(Shape::Decoder), Marks::None, Layout::Gpt2);
@@ -102,6 +136,15 @@ fn hugging_face_transformers_computes_the_same_from_our_folders() {
     write(home.path(), "encoder-decoder-untied", untied(Shape::EncoderDecoder), Marks::Added, Layout::Marian);
     write(home.path(), "encoder", small(Shape::Encoder), Marks::Added, Layout::Bert);
     write(home.path(), "encoder-untied", untied(Shape::Encoder), Marks::Added, Layout::Bert);
+    // Whole words, one of them unknown.
+    let (words, text) = (words(), format!("{TEXT} Zounds!"));
+    for (name, shape, layout) in [
+        ("words-decoder", Shape::Decoder, Layout::Gpt2),
+        ("words-encoder-decoder", Shape::EncoderDecoder, Layout::Marian),
+        ("words-encoder", Shape::Encoder, Layout::Bert),
+    ] {
+        write_with(words.clone(), &text, home.path(), name, small(shape), Marks::Added, layout);
+    }
     write_static(home.path());
     compare_in_python(home.path());
 }
