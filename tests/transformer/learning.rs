@@ -274,21 +274,41 @@ fn next(transformer: &Transformer, ids: &[u32]) -> Vec<f32> {
 
 #[test]
 fn greedy_generation_is_what_a_full_pass_says() {
-    let (transformer, ..) = tiny(Shape::Decoder, OutputLayer::Tied, 0.0);
-    let prompt = [TokenId(3), TokenId(5)];
-    let greedy = GenerateConfig { sampling: Sampling::GREEDY, ..GenerateConfig::default() };
-    let mut ids: Vec<u32> = prompt.iter().map(|id| id.0).collect();
-    let new = write(&transformer, &prompt, &greedy, 10);
-    for id in new {
-        let input = Tensor::from_slice(&ids, (1, ids.len()), &Device::Cpu).unwrap();
-        let mut pass = Pass::answering();
-        let hidden = transformer.decode(&input, &mut pass).unwrap();
-        let logits = transformer.logits(&hidden, &mut pass).unwrap();
-        let last: Vec<f32> = logits.squeeze(0).unwrap().to_vec2().unwrap().pop().unwrap();
-        let best = (0..last.len()).max_by(|&a, &b| last[a].total_cmp(&last[b])).unwrap();
-        assert_eq!(id.index(), best);
-        ids.push(id.0);
+    for output in [OutputLayer::Tied, OutputLayer::Free, OutputLayer::Tree] {
+        let (transformer, ..) = tiny(Shape::Decoder, output, 0.0);
+        let prompt = [TokenId(3), TokenId(5)];
+        let greedy = GenerateConfig { sampling: Sampling::GREEDY, ..GenerateConfig::default() };
+        let mut ids: Vec<u32> = prompt.iter().map(|id| id.0).collect();
+        for id in write(&transformer, &prompt, &greedy, 10) {
+            let last = next(&transformer, &ids);
+            let best = (0..last.len()).rev().max_by(|&a, &b| last[a].total_cmp(&last[b])).unwrap();
+            assert_eq!(id.index(), best, "{output}");
+            ids.push(id.0);
+        }
     }
+}
+
+#[test]
+fn tokens_are_drawn_as_often_as_the_tree_says() {
+    let (transformer, ..) = tiny(Shape::Decoder, OutputLayer::Tree, 0.0);
+    let exact: Vec<f64> = next(&transformer, &[3, 5]).iter().map(|&ln| f64::from(ln).exp()).collect();
+    assert!((exact.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+    const N: u64 = 4000;
+    let mut counts = vec![0u32; exact.len()];
+    for seed in 0..N {
+        let config = GenerateConfig { seed, ..GenerateConfig::default() };
+        counts[write(&transformer, &[TokenId(3), TokenId(5)], &config, 1)[0].index()] += 1;
+    }
+    // χ² over the tokens that are expected often enough for it.
+    let expected = exact.iter().map(|p| p * N as f64).zip(&counts).filter(|(expected, _)| *expected > 5.0);
+    let found: Vec<f64> = expected.map(|(expected, &n)| (f64::from(n) - expected).powi(2) / expected).collect();
+    let (sum, degrees) = (found.iter().sum::<f64>(), (found.len() - 1) as f64);
+    // Beyond four standard deviations of χ², which are √(2 · degrees) each.
+    assert!(degrees > 5.0 && sum < degrees + 4.0 * (2.0 * degrees).sqrt(), "χ² {sum} of {degrees} degrees of freedom");
+}
+
+fn numbers(ids: &[TokenId]) -> Vec<u32> {
+    ids.iter().map(|id| id.0).collect()
 }
 
 fn write(transformer: &Transformer, prompt: &[TokenId], config: &GenerateConfig, n: usize) -> Vec<TokenId> {

@@ -115,23 +115,36 @@ fn gradients_agree_with_differences_of_the_loss() {
 
 #[test]
 fn a_later_token_changes_nothing_before_it_bit_for_bit() {
-    for positions in [Positions::Learned, Positions::Sinusoidal, Positions::Rotary] {
-        for output in [OutputLayer::Tied, OutputLayer::Tree] {
-            let config = TransformerConfig { positions, output, ..small(Shape::Decoder) };
-            let model = Transformer::new(config, Some(&counts()), 1).unwrap();
-            for kind in [AttentionKind::Plain, AttentionKind::Tiled] {
-                let logits = |ids: &[u32]| {
-                    let pass = &mut Pass::answering().with_attention(kind);
-                    let hidden = model.decode(&crate::ids(&[ids, &[1; TIME]]), pass).unwrap();
-                    model.logits(&hidden, pass).unwrap().to_vec3::<f32>().unwrap().swap_remove(0)
-                };
-                let before = logits(&[4, 8, 15, 16, 20, 3, 0]);
-                let after = logits(&[4, 8, 15, 16, 9, 21, 7]);
-                for (before, after) in before[..4].iter().zip(&after[..4]) {
-                    let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-                    assert_eq!(bits(before), bits(after), "{positions} {output} {kind:?}");
+    // Longer than the tiles that attention is computed in, and cut beyond the first of them.
+    const LONG: usize = 300;
+    const CUT: usize = 200;
+    let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for shape in [Shape::Decoder, Shape::EncoderDecoder] {
+        for positions in [Positions::Learned, Positions::Sinusoidal, Positions::Rotary] {
+            for output in [OutputLayer::Tied, OutputLayer::Tree] {
+                let config = TransformerConfig { positions, output_layer: output, context_len: LONG, ..small(shape) };
+                let model = Transformer::new(config, Some(&counts()), 1).unwrap();
+                for kind in [AttentionKind::Plain, AttentionKind::Tiled] {
+                    let logits = |ids: &[u32]| {
+                        let pass = &mut Pass::answering().with_attention(kind);
+                        let target = crate::ids(&[ids, &[1; LONG]]);
+                        let hidden = match shape {
+                            Shape::EncoderDecoder => {
+                                let read = model.encode(&some_ids(2, 9, 5), Some(&[9, 4]), pass).unwrap();
+                                model.decode_with(&read, &target, pass).unwrap()
+                            }
+                            _ => model.decode(&target, pass).unwrap(),
+                        };
+                        model.logits(&hidden, pass).unwrap().to_vec3::<f32>().unwrap().swap_remove(0)
+                    };
+                    let ids: Vec<u32> = (0..LONG as u32).map(|i| (i * i * 7 + 3) % N_TOKENS as u32).collect();
+                    let other: Vec<u32> = ids[CUT..].iter().map(|id| (id + 1) % N_TOKENS as u32).collect();
+                    let (before, after) = (logits(&ids), logits(&[&ids[..CUT], &other].concat()));
+                    for (before, after) in before[..CUT].iter().zip(&after[..CUT]) {
+                        assert_eq!(bits(before), bits(after), "{shape} {positions} {output} {kind:?}");
+                    }
+                    assert_ne!(before[CUT], after[CUT], "and at its own place it does change something");
                 }
-                assert_ne!(before[4], after[4], "and at its own place it does change something");
             }
         }
     }
@@ -154,6 +167,7 @@ fn padding_changes_nothing() {
 
 #[test]
 fn a_text_of_padding_only_has_finite_numbers() {
+    // F5
     let model = Transformer::new(small(Shape::Encoder), None, 1).unwrap();
     for kind in [AttentionKind::Plain, AttentionKind::Tiled] {
         let pass = &mut Pass::answering().with_attention(kind);
@@ -164,6 +178,7 @@ fn a_text_of_padding_only_has_finite_numbers() {
 
 #[test]
 fn a_context_of_one_token_and_a_vocabulary_of_one_work() {
+    // F5
     let config = TransformerConfig { context_len: 1, n_tokens: 1, ..small(Shape::Decoder) };
     let model = Transformer::new(config, None, 1).unwrap();
     let pass = &mut Pass::answering();

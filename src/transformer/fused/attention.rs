@@ -261,6 +261,7 @@ mod tests {
 
     #[test]
     fn a_query_that_sees_no_key_gets_zeros_and_no_gradient_is_not_a_number() {
+        // F5
         let mask = Mask { order: Order::Any, key_lengths: Some(vec![0, 2]) };
         for kind in KINDS {
             let x = candle_core::Var::from_tensor(&rows((2, 3, 4), 1)).unwrap();

@@ -311,7 +311,37 @@ mod tests {
     }
 
     #[test]
+    fn far_beyond_what_a_sigmoid_can_tell_apart_the_loss_is_the_product_itself() {
+        // F5: e^-10000 is 0, and a gradient that came from it would be lost, or not a number.
+        let tree = Arc::new(HuffmanTree::from_counts(&[2, 1]).unwrap());
+        let var = |x: f32| candle_core::Var::from_vec(vec![x], (1, 1), &Device::Cpu).unwrap();
+        for (sign, token) in [(1f32, 0), (1.0, 1), (-1.0, 0), (-1.0, 1)] {
+            let (hidden, nodes) = (var(100.0), var(sign * 100.0));
+            // Where the bit is 0, a positive product is certain.
+            let is_right = (sign > 0.0) == (tree.path(TokenId(token)).bits[0] == 0);
+            let all = tree_log_probabilities(&hidden, &nodes, &tree).unwrap().to_vec2::<f32>().unwrap();
+            let wanted = if is_right { 0.0 } else { 10_000.0 };
+            assert_eq!(all[0][token as usize], -wanted);
+            let list = targets(&[token]);
+            for loss in [
+                tree_loss(&hidden, &nodes, &tree, &list).unwrap(),
+                composite(&hidden, &nodes, &tree, &[token]).unwrap(),
+            ] {
+                assert_eq!(loss.to_scalar::<f32>().unwrap(), wanted);
+                let gradients = loss.backward().unwrap();
+                let gradient = |var: &candle_core::Var| gradients.get(var).unwrap().to_vec2::<f32>().unwrap()[0][0];
+                let (of_hidden, of_nodes) = (gradient(&hidden), gradient(&nodes));
+                match is_right {
+                    true => assert_eq!((of_hidden, of_nodes), (0.0, 0.0)),
+                    false => assert_eq!((of_hidden.abs(), of_nodes.abs()), (100.0, 100.0)),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn one_token_is_certain_and_tables_and_targets_that_do_not_fit_are_refused() {
+        // F5
         let one = Arc::new(HuffmanTree::from_counts(&[7]).unwrap());
         let hidden = Tensor::ones((2, 3), DType::F32, &Device::Cpu).unwrap();
         let none = Tensor::zeros((0, 3), DType::F32, &Device::Cpu).unwrap();
