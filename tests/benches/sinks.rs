@@ -28,30 +28,37 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     ids.truncate(n_contexts * context_len + 1);
-    println!("{model}: {} tokens of {text}, context {context_len}, positions {}", ids.len() - 1, config.positions);
-    let whole = GenerateConfig { n_sinks: 0, window: None, ..GenerateConfig::default() };
+    let Some(n_scored) = ids.len().checked_sub(1).filter(|&n| n > 0) else {
+        return Err(format!("{text}: has no two tokens, and so nothing to be told from what comes before it").into());
+    };
+    println!("{model}: {n_scored} tokens of {text}, context {context_len}, positions {}", config.positions);
+    if n_scored < n_contexts * context_len {
+        println!("the text ends before {n_contexts} contexts; the last stretch is shorter");
+    }
+    let whole = GenerateConfig { n_sinks: Some(0), window: None, ..GenerateConfig::default() };
     let ways = match config.positions {
         Positions::Rotary => vec![
-            ("4 sinks and a window", GenerateConfig { n_sinks: 4, ..whole }),
-            ("1 sink and a window", GenerateConfig { n_sinks: 1, ..whole }),
+            ("4 sinks and a window", GenerateConfig { n_sinks: Some(4), ..whole }),
+            ("1 sink and a window", GenerateConfig { n_sinks: Some(1), ..whole }),
             ("a window alone", whole),
         ],
         _ => vec![("halves of the context", whole)],
     };
     for (name, way) in ways {
-        let mut nats = vec![0.0; n_contexts];
-        let mut peak = Vec::new();
+        // Of each stretch: nats, and over how many tokens.
+        let mut stretches = vec![(0.0, 0usize); n_scored.div_ceil(context_len)];
+        let mut memory = Vec::new();
         score_stream(&transformer, &ids, &way, &mut |place, log_p| {
-            let stretch = (place - 1) / context_len;
-            nats[stretch] -= log_p;
-            if place % context_len == 0 {
-                peak.push(memory_mib());
+            let (nats, n) = &mut stretches[(place - 1) / context_len];
+            (*nats, *n) = (*nats - log_p, *n + 1);
+            if place % context_len == 0 || place == n_scored {
+                memory.push(memory_mib());
             }
         })?;
         let perplexities: Vec<String> =
-            nats.iter().map(|nats| format!("{:.1}", (nats / context_len as f64).exp())).collect();
+            stretches.iter().map(|&(nats, n)| format!("{:.1}", (nats / n as f64).exp())).collect();
         println!("{name:>24}: perplexity {}", perplexities.join(" "));
-        let memory: Vec<String> = peak.iter().map(|mib: &f64| format!("{mib:.0}")).collect();
+        let memory: Vec<String> = memory.iter().map(|mib: &f64| format!("{mib:.0}")).collect();
         println!("{:>24}  memory in MiB {}", "", memory.join(" "));
     }
     Ok(())
