@@ -3,9 +3,9 @@
 
 In: the folder of multi30k (train, val and test_2016_flickr, .en and .fr). Out: BLEU and chrF on test_2016, as Markdown.
 The one idea: both programs get the same pairs as the same ids (wordgrove's tokenizer), the same model (encoder-decoder,
-post-norm, ReLU, sinusoids, tied table), the same batches' size, schedule and optimizer, the same number of minutes of
-training on the same number of threads, and the best of eight looks at the held-out loss; what is compared is what comes
-out.
+post-norm, ReLU, sinusoids, tied table with a bias; what nn.Transformer does otherwise is undone below), the same batches'
+size, schedule and optimizer, the same number of minutes of training on the same number of threads, and the best of eight
+looks at the held-out loss; what is compared is what comes out. Only the random numbers differ.
 
     cargo build --release
     python3 -m venv target/multi30k/venv && target/multi30k/venv/bin/pip install torch sacrebleu tokenizers
@@ -115,6 +115,17 @@ def torch_twin(args):
                                              batch_first=True)
             # The paper's stacks end with the last layer's own norm; nn.Transformer adds one more.
             self.core.encoder.norm = self.core.decoder.norm = None
+            for layer in [*self.core.encoder.layers, *self.core.decoder.layers]:
+                # It also drops inside the feed-forward part, and draws that part's biases.
+                layer.dropout.p = 0.0
+                torch.nn.init.zeros_(layer.linear1.bias)
+                torch.nn.init.zeros_(layer.linear2.bias)
+            for part in self.core.modules():
+                if isinstance(part, torch.nn.MultiheadAttention):
+                    # It draws queries, keys and values as one matrix, and so a factor of sqrt(2) smaller.
+                    for block in part.in_proj_weight.detach().chunk(3):
+                        torch.nn.init.xavier_uniform_(block)
+            self.bias = torch.nn.Parameter(torch.zeros(n_tokens))
             self.dropout = torch.nn.Dropout(SETTINGS["dropout"])
             place = torch.arange(context)[:, None]
             angle = place / 10000 ** (2 * torch.arange(width // 2)[None, :] / width)
@@ -130,7 +141,7 @@ def torch_twin(args):
             mask = torch.nn.Transformer.generate_square_subsequent_mask(target.shape[1])
             hidden = self.core.decoder(self.embed(target), memory, tgt_mask=mask, tgt_is_causal=True,
                                        memory_key_padding_mask=source == pad)
-            return hidden @ self.table.weight.T
+            return hidden @ self.table.weight.T + self.bias
 
     def read(path):
         pairs = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
