@@ -5,8 +5,9 @@
 Decoder: 4 layers, 8 heads, d 256, feed-forward 1024 (tanh GELU), context 128, vocabulary 8192, tied head, AdamW, batches
 of 8 x 128 tokens. Prints the largest difference of the losses step by step, and tokens per second of wall and of CPU time
 as medians over the rounds. Then both go on greedily from 16 tokens until the context is full, token by token with a cache
-(PyTorch in a plain loop over tensors allocated once, in inference mode); the tokens must be the same. Both sides get
---threads threads (2). Needs torch, numpy, safetensors.
+(PyTorch in a plain loop over tensors allocated once, in inference mode). Both sides get --threads threads (2). The exit code
+is 1 where gradients, losses or tokens are not the same: speeds of different work cannot be compared. Needs torch, numpy,
+safetensors.
 """
 
 import argparse
@@ -203,6 +204,9 @@ def main():
             abs(a["loss"] - b["loss"]) for a, b in zip(rounds["wordgrove"][0], rounds["PyTorch"][0], strict=True)
         )
         print(f"losses of {arguments.steps} steps: {rounds['PyTorch'][0][0]['loss']:.5f} to {rounds['PyTorch'][0][-1]['loss']:.5f}, largest difference {worst:.2g}")
+        # Sums of 32 bits in another order; the losses drift apart with every step.
+        check("the gradients", compared["worst_gradient"] < 1e-5)
+        check("the losses", worst < 1e-3)
         n = BATCH * CONTEXT
         compare(rounds, "tokens trained on", lambda step, clock: n / step[clock])
 
@@ -215,7 +219,13 @@ def main():
         texts = {name: [text["ids"] for text in of[0]] for name, of in rounds.items()}
         same = sum(a == b for a, b in zip(texts["wordgrove"], texts["PyTorch"], strict=True))
         print(f"greedy texts of {len(texts['PyTorch'][0])} tokens: {same} of {len(texts['PyTorch'])} are the same")
+        check("the texts", same == len(texts["PyTorch"]))
         compare(rounds, "tokens written", lambda text, clock: text["n"] / text[clock])
+
+
+def check(what, are_the_same):
+    if not are_the_same:
+        sys.exit(f"{what} are not the same on both sides")
 
 
 def compare(rounds, what, speed):
