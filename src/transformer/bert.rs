@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::transformer::config::{Norm, OutputLayer, Positions, Shape, TransformerConfig};
-use crate::transformer::layout::{Entries, Entry, Layout, Part, activation_name, activation_named, parsed, token};
+use crate::transformer::layout::{Entries, Entry, Layout, Part, activation_name, activation_named, parsed, token, yes};
 
 /// What BERT's layout cannot say of this configuration.
 pub(super) fn misfit(config: &TransformerConfig) -> Option<String> {
@@ -49,8 +49,8 @@ struct Theirs {
     intermediate_size: usize,
     max_position_embeddings: usize,
     hidden_act: String,
-    #[serde(default = "epsilon")]
-    layer_norm_eps: f64,
+    #[serde(default)]
+    layer_norm_eps: Option<f64>,
     #[serde(default)]
     hidden_dropout_prob: f64,
     #[serde(default)]
@@ -59,14 +59,6 @@ struct Theirs {
     tie_word_embeddings: bool,
     #[serde(default)]
     is_decoder: bool,
-}
-
-fn epsilon() -> f64 {
-    1e-12
-}
-
-fn yes() -> bool {
-    true
 }
 
 pub(super) fn read_config(all: &Map<String, Value>) -> Result<TransformerConfig, String> {
@@ -84,7 +76,7 @@ pub(super) fn read_config(all: &Map<String, Value>) -> Result<TransformerConfig,
         activation: activation_named(&theirs.hidden_act)?,
         dropout: theirs.hidden_dropout_prob,
         output_layer: if theirs.tie_word_embeddings { OutputLayer::Tied } else { OutputLayer::Free },
-        norm_epsilon: theirs.layer_norm_eps,
+        norm_epsilon: theirs.layer_norm_eps.unwrap_or(1e-12),
         pad_id: id("pad_token_id"),
         start_id: id("bos_token_id"),
         end_id: id("eos_token_id"),

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::math::row_dots;
 use crate::transformer::config::Positions;
 use crate::transformer::fused::{Mask, rotary};
+use crate::transformer::parameters::numbers;
 
 /// How much is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,8 @@ pub struct Cache {
 
 impl Cache {
     pub(crate) fn new(memory: Memory, n_layers: usize, n_sentences: usize, n_heads: usize) -> Cache {
-        let layer = Remembered { memory, n_passed: 0, sentences: vec![vec![Head::default(); n_heads]; n_sentences] };
+        let layer =
+            Remembered { memory, n_passed: 0, sentences: vec![vec![HeadMemory::default(); n_heads]; n_sentences] };
         let (layers, source_of) = (vec![layer; n_layers], (0..n_sentences).collect());
         Cache { memory, n_passed: 0, layers, sources: Vec::new(), source_mask: Mask::NONE, source_of }
     }
@@ -121,12 +123,12 @@ pub(crate) struct Remembered {
     memory: Memory,
     n_passed: usize,
     /// `[B][H]`
-    sentences: Vec<Vec<Head>>,
+    sentences: Vec<Vec<HeadMemory>>,
 }
 
 /// Keys and values of one head, each `[n_held, D]`. With a window, a new one takes the slot of the oldest.
 #[derive(Debug, Clone, Default)]
-struct Head {
+struct HeadMemory {
     keys: Vec<f32>,
     values: Vec<f32>,
 }
@@ -144,8 +146,8 @@ impl Remembered {
             Positions::Rotary => rotary(x, n_heads, position),
             _ => Ok(x.clone()),
         };
-        let queries = floats(&turn(q, first)?)?;
-        let (keys, values) = (floats(&turn(k, first)?)?, floats(v)?);
+        let queries = numbers(&turn(q, first)?)?;
+        let (keys, values) = (numbers(&turn(k, first)?)?, numbers(v)?);
         // From where the cache is full, queries stand at its last place for the sinks, which stay at the first ones.
         let to_sinks = match (self.memory, positions) {
             (Memory::SinksAndWindow { n_sinks, window }, Positions::Rotary) if first + n_new > n_sinks + window => {
@@ -160,7 +162,7 @@ impl Remembered {
         // `[B, H, T, D]`, as each head works for itself.
         let mut by_head = vec![0.0_f32; n_sentences * n_new * d_model];
         let heads = self.sentences.iter_mut().flatten().collect::<Vec<_>>();
-        let answer = |(index, (head, out)): (usize, (&mut Head, &mut [f32]))| {
+        let answer = |(index, (head, out)): (usize, (&mut HeadMemory, &mut [f32]))| {
             let (sentence, at_head) = (index / n_heads, index % n_heads);
             let mut scores = Vec::new();
             for (new, out) in out.chunks_exact_mut(dim).enumerate() {
@@ -196,11 +198,11 @@ impl Remembered {
             let rest = q.narrow(1, n_before, n_rest)?.contiguous()?.reshape((n_sentences * n_rest, 1, d_model))?;
             turned.push(rotary(&rest, n_heads, last)?.reshape((n_sentences, n_rest, d_model))?);
         }
-        floats(&Tensor::cat(&turned, 1)?)
+        numbers(&Tensor::cat(&turned, 1)?)
     }
 }
 
-impl Head {
+impl HeadMemory {
     /// Takes in a key and a value; returns how many slots, from the first, hold sinks.
     fn remember(&mut self, key: &[f32], value: &[f32], memory: Memory, position: usize) -> usize {
         let (slot, n_sinks) = match memory {
@@ -245,8 +247,4 @@ impl Head {
             out.iter_mut().zip(value).for_each(|(out, value)| *out += share * value);
         }
     }
-}
-
-fn floats(x: &Tensor) -> Result<Vec<f32>> {
-    Ok(x.flatten_all()?.to_vec1::<f32>()?)
 }

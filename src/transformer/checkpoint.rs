@@ -314,7 +314,7 @@ fn read(bytes: &[u8], config: TransformerConfig, layout: Layout) -> Result<Trans
         let mut values = vec![0.0; declared.shape.iter().product()];
         let mut whole = None;
         for (entry, view) in entries.iter().zip(&views).filter(|(entry, _)| entry.ours == declared.name) {
-            let theirs = floats(view)?;
+            let theirs = as_f32(view)?;
             if let Some(at) = theirs.iter().position(|x| !x.is_finite()) {
                 let reason =
                     format!("'{}' holds {} at place {at}: the training has diverged", entry.theirs, theirs[at]);
@@ -385,7 +385,7 @@ fn read_counts(tensor: &TensorView<'_>, n_tokens: usize) -> Result<Vec<u64>, Str
     counts.collect()
 }
 
-fn floats(view: &TensorView<'_>) -> Result<Vec<f32>> {
+fn as_f32(view: &TensorView<'_>) -> Result<Vec<f32>> {
     let dtype = DType::try_from(view.dtype())?;
     let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
     Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)

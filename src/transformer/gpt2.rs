@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::transformer::config::{Norm, OutputLayer, Positions, Shape, TransformerConfig};
-use crate::transformer::layout::{Entries, Entry, Layout, Part, activation_name, activation_named, parsed, token};
+use crate::transformer::layout::{Entries, Entry, Layout, Part, activation_name, activation_named, parsed, token, yes};
 
 /// What GPT-2's layout cannot say of this configuration.
 pub(super) fn misfit(config: &TransformerConfig) -> Option<String> {
@@ -49,8 +49,8 @@ struct Theirs {
     n_inner: Option<usize>,
     #[serde(default = "gelu_new")]
     activation_function: String,
-    #[serde(default = "epsilon")]
-    layer_norm_epsilon: f64,
+    #[serde(default)]
+    layer_norm_epsilon: Option<f64>,
     #[serde(default)]
     resid_pdrop: f64,
     #[serde(default = "yes")]
@@ -65,14 +65,6 @@ struct Theirs {
 
 fn gelu_new() -> String {
     "gelu_new".into()
-}
-
-fn epsilon() -> f64 {
-    1e-5
-}
-
-fn yes() -> bool {
-    true
 }
 
 pub(super) fn read_config(all: &Map<String, Value>) -> Result<TransformerConfig, String> {
@@ -90,7 +82,7 @@ pub(super) fn read_config(all: &Map<String, Value>) -> Result<TransformerConfig,
         activation: activation_named(&theirs.activation_function)?,
         dropout: theirs.resid_pdrop,
         output_layer: if theirs.tie_word_embeddings { OutputLayer::Tied } else { OutputLayer::Free },
-        norm_epsilon: theirs.layer_norm_epsilon,
+        norm_epsilon: theirs.layer_norm_epsilon.unwrap_or(1e-5),
         pad_id: id("pad_token_id"),
         start_id: id("bos_token_id"),
         end_id: id("eos_token_id"),

@@ -229,6 +229,11 @@ pub(crate) fn token(id: Option<&Value>, n_tokens: usize) -> Option<u32> {
     id.and_then(Value::as_u64).filter(|&id| id < n_tokens as u64).and_then(|id| u32::try_from(id).ok())
 }
 
+/// What many of their settings are that a file leaves out.
+pub(crate) fn yes() -> bool {
+    true
+}
+
 /// Settings as one of their structures.
 pub(crate) fn parsed<T: serde::de::DeserializeOwned>(all: &Map<String, Value>) -> Result<T, String> {
     serde_json::from_value(Value::Object(all.clone())).map_err(|error| error.to_string())

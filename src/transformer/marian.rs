@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::transformer::config::{Norm, OutputLayer, Positions, Shape, TransformerConfig};
-use crate::transformer::layout::{Entries, Entry, Layout, Part, activation_name, activation_named, parsed, token};
+use crate::transformer::layout::{Entries, Entry, Layout, Part, activation_name, activation_named, parsed, token, yes};
 
 /// Marian's layer norms are PyTorch's default, and its settings cannot say another.
 const EPSILON: f64 = 1e-5;
@@ -77,10 +77,6 @@ struct Theirs {
     normalize_embedding: bool,
     #[serde(default)]
     add_final_layer_norm: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 pub(super) fn read_config(all: &Map<String, Value>) -> Result<TransformerConfig, String> {

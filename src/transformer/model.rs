@@ -19,11 +19,11 @@ use crate::huffman::HuffmanTree;
 use crate::transformer::block::{Block, Cross, Source};
 use crate::transformer::cache::{Cache, Memory};
 use crate::transformer::config::{Norm, OutputLayer, Positions, Shape, TransformerConfig};
-use crate::transformer::fused::{self, Mask, Order, activate};
+use crate::transformer::fused::{self, Mask, Reach, activate};
 use crate::transformer::linear::{LayerNorm, Linear};
 use crate::transformer::parameters::Parameters;
 use crate::transformer::pass::Pass;
-use crate::transformer::position::{Pairs, sinusoids};
+use crate::transformer::position::{SineLayout, sinusoids};
 
 /// A transformer: its configuration, its parameters, and the layers over them.
 #[derive(Debug, Clone)]
@@ -202,7 +202,7 @@ impl Transformer {
         for block in &self.decoder.blocks {
             cache.sources.push(block.keys_values(&source.hidden, &pass)?);
         }
-        cache.source_mask = Mask { order: Order::Any, key_lengths: source.lengths.clone() };
+        cache.source_mask = Mask { reach: Reach::All, key_lengths: source.lengths.clone() };
         Ok(cache)
     }
 
@@ -351,8 +351,8 @@ impl Transformer {
         let positions = match self.config.positions {
             Positions::Rotary => None,
             Positions::Learned => Some(pass.value(&self.parameters.expect("positions.weight")).narrow(0, first, time)?),
-            Positions::Sinusoidal => Some(sinusoids(Pairs::Interleaved, first, time, self.config.d_model)?),
-            Positions::SinusoidalHalves => Some(sinusoids(Pairs::Halves, first, time, self.config.d_model)?),
+            Positions::Sinusoidal => Some(sinusoids(SineLayout::Interleaved, first, time, self.config.d_model)?),
+            Positions::SinusoidalHalves => Some(sinusoids(SineLayout::Halves, first, time, self.config.d_model)?),
         };
         let x = match positions {
             Some(positions) => {
@@ -428,7 +428,7 @@ impl Stack {
         pass: &mut Pass<'_>,
         at: &str,
     ) -> Result<Tensor> {
-        let source_mask = Mask { order: Order::Any, key_lengths: source.and_then(|source| source.lengths.clone()) };
+        let source_mask = Mask { reach: Reach::All, key_lengths: source.and_then(|source| source.lengths.clone()) };
         for block in &self.blocks {
             let keys_values = source.map(|source| block.keys_values(&source.hidden, pass)).transpose()?;
             let source = keys_values.as_ref().map(|keys_values| Source { keys_values, mask: &source_mask });
@@ -458,5 +458,5 @@ fn padding(lengths: Option<&[usize]>, x: &Tensor) -> Result<Mask> {
             format!("{} lengths of at most {longest}, expected {n_sentences} of at most {time}", lengths.len());
         return Err(Error::config("lengths", reason));
     }
-    Ok(Mask { order: Order::Any, key_lengths: lengths.map(<[usize]>::to_vec) })
+    Ok(Mask { reach: Reach::All, key_lengths: lengths.map(<[usize]>::to_vec) })
 }

@@ -219,9 +219,9 @@ impl Parameters {
     }
 }
 
-/// The numbers of a parameter, row by row.
-pub(crate) fn numbers(var: &Var) -> Result<Vec<f32>> {
-    Ok(var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?)
+/// The numbers of a parameter, or of another tensor, row by row.
+pub(crate) fn numbers(x: &Tensor) -> Result<Vec<f32>> {
+    Ok(x.flatten_all()?.to_vec1::<f32>()?)
 }
 
 /// FNV-1a: a spread of 64 bits that is the same on every machine and in every version.

@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// Where the two numbers of a pair lie in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pairs {
+pub(crate) enum SineLayout {
     /// Side by side: sine, cosine, sine, cosine, … (Vaswani et al. 2017, §3.5).
     Interleaved,
     /// All sines before all cosines (Marian, fairseq).
@@ -21,19 +21,19 @@ type Wave = fn(f64) -> f64;
 
 /// Rows for the positions `first` up to `first + n`: `[n, C]`.
 ///
-/// Number 2i of a row is sin(position / 10000^(2i/C)) and number 2i + 1 the cosine of the same; with [`Pairs::Halves`] they
+/// Number 2i of a row is sin(position / 10000^(2i/C)) and number 2i + 1 the cosine of the same; with [`SineLayout::Halves`] they
 /// are numbers i and ⌈C/2⌉ + i.
 ///
 /// # Example
 /// With C = 4 position 1 is sin 1, cos 1, sin 0.01, cos 0.01.
-pub(crate) fn sinusoids(pairs: Pairs, first: usize, n: usize, d_model: usize) -> Result<Tensor> {
+pub(crate) fn sinusoids(layout: SineLayout, first: usize, n: usize, d_model: usize) -> Result<Tensor> {
     let n_sines = d_model.div_ceil(2);
     let columns: Vec<(f64, Wave)> = (0..d_model)
         .map(|column| {
-            let (pair, is_sine) = match pairs {
-                Pairs::Interleaved => (column / 2, column % 2 == 0),
-                Pairs::Halves if column < n_sines => (column, true),
-                Pairs::Halves => (column - n_sines, false),
+            let (pair, is_sine) = match layout {
+                SineLayout::Interleaved => (column / 2, column % 2 == 0),
+                SineLayout::Halves if column < n_sines => (column, true),
+                SineLayout::Halves => (column - n_sines, false),
             };
             let frequency = 10_000_f64.powf(-2.0 * pair as f64 / d_model as f64);
             (frequency, if is_sine { f64::sin as Wave } else { f64::cos })
@@ -48,23 +48,23 @@ pub(crate) fn sinusoids(pairs: Pairs, first: usize, n: usize, d_model: usize) ->
 mod tests {
     use super::*;
 
-    fn rows(pairs: Pairs, first: usize, n: usize, d_model: usize) -> Vec<Vec<f32>> {
-        sinusoids(pairs, first, n, d_model).unwrap().to_vec2().unwrap()
+    fn rows(layout: SineLayout, first: usize, n: usize, d_model: usize) -> Vec<Vec<f32>> {
+        sinusoids(layout, first, n, d_model).unwrap().to_vec2().unwrap()
     }
 
     #[test]
     fn both_forms_hold_the_same_numbers_in_another_order() {
         let expected = [1f64.sin(), 1f64.cos(), 0.01f64.sin(), 0.01f64.cos()].map(|x| x as f32);
-        assert_eq!(rows(Pairs::Interleaved, 1, 1, 4), [expected]);
+        assert_eq!(rows(SineLayout::Interleaved, 1, 1, 4), [expected]);
         let [a, b, c, d] = expected;
-        assert_eq!(rows(Pairs::Halves, 1, 1, 4), [[a, c, b, d]]);
-        assert_eq!(rows(Pairs::Halves, 0, 1, 5), [[0.0, 0.0, 0.0, 1.0, 1.0]], "one sine more where C is odd");
+        assert_eq!(rows(SineLayout::Halves, 1, 1, 4), [[a, c, b, d]]);
+        assert_eq!(rows(SineLayout::Halves, 0, 1, 5), [[0.0, 0.0, 0.0, 1.0, 1.0]], "one sine more where C is odd");
     }
 
     #[test]
     fn a_later_start_continues_the_table() {
-        for pairs in [Pairs::Interleaved, Pairs::Halves] {
-            assert_eq!(rows(pairs, 7, 3, 6), rows(pairs, 0, 10, 6)[7..]);
+        for layout in [SineLayout::Interleaved, SineLayout::Halves] {
+            assert_eq!(rows(layout, 7, 3, 6), rows(layout, 0, 10, 6)[7..]);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use wordgrove::transformer::look::{
-    Matrix, Prediction, ReadToken, Reading, Shown, Step, Trace, TracePage, shown, trace, write_trace_html,
+    LabelledMatrix, Prediction, ReadToken, Reading, Shown, Step, Trace, TracePage, shown, trace, write_trace_html,
 };
 
 use super::look::{ReadingArguments, check_output, write_output};
@@ -28,7 +28,7 @@ pub struct Arguments {
     #[command(flatten)]
     reading: ReadingArguments,
     /// Show only these steps, by their numbers: 7 or 3-9,15
-    #[arg(long, value_name = "LIST", value_parser = numbers)]
+    #[arg(long, value_name = "LIST", value_parser = step_numbers)]
     steps: Option<BTreeSet<usize>>,
     /// Digits behind the point, 0 to 9
     #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = whole(0..=9usize))]
@@ -86,7 +86,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// `3-9,15` as a set; at most a million numbers.
-fn numbers(text: &str) -> Result<BTreeSet<usize>, String> {
+fn step_numbers(text: &str) -> Result<BTreeSet<usize>, String> {
     let wrong = || "expected numbers like 7 or 3-9,15".to_string();
     let mut found = BTreeSet::new();
     for part in text.split(',') {
@@ -122,7 +122,7 @@ fn print(out: &mut dyn Write, trace: &Trace, arguments: &Arguments, most: [usize
             if arguments.parameters {
                 for learned in &step.learned {
                     writeln!(out, "     {} = {} {:?}", learned.symbol, learned.place(), learned.shape())?;
-                    let matrix = Matrix { title: String::new(), ..learned.matrix()? };
+                    let matrix = LabelledMatrix { title: String::new(), ..learned.matrix()? };
                     print_matrices(out, &[matrix], arguments.digits, most)?;
                 }
             }
@@ -141,7 +141,7 @@ fn one_line(label: &str) -> String {
     escaped(label).replace('\n', "\\n")
 }
 
-fn print_matrices(out: &mut dyn Write, matrices: &[Matrix], digits: usize, most: [usize; 2]) -> io::Result<()> {
+fn print_matrices(out: &mut dyn Write, matrices: &[LabelledMatrix], digits: usize, most: [usize; 2]) -> io::Result<()> {
     let blocks: Vec<Vec<String>> = matrices.iter().map(|matrix| block(matrix, digits, most)).collect();
     let width = |block: &[String]| block.iter().map(|line| columns(line)).max().unwrap_or(0);
     let mut rest = &blocks[..];
@@ -166,7 +166,7 @@ fn print_matrices(out: &mut dyn Write, matrices: &[Matrix], digits: usize, most:
 }
 
 /// A matrix as lines: its title, its columns' labels, its rows.
-fn block(matrix: &Matrix, digits: usize, most: [usize; 2]) -> Vec<String> {
+fn block(matrix: &LabelledMatrix, digits: usize, most: [usize; 2]) -> Vec<String> {
     let (rows, places) = (shown(matrix.rows.len(), most[0]), shown(matrix.columns.len(), most[1]));
     let short = |label: &str| {
         let label = one_line(label);
@@ -234,10 +234,10 @@ mod tests {
 
     #[test]
     fn steps_are_named_one_by_one_or_in_ranges() {
-        assert_eq!(numbers("7").unwrap().into_iter().collect::<Vec<_>>(), [7]);
-        assert_eq!(numbers("3-5, 9,4").unwrap().into_iter().collect::<Vec<_>>(), [3, 4, 5, 9]);
+        assert_eq!(step_numbers("7").unwrap().into_iter().collect::<Vec<_>>(), [7]);
+        assert_eq!(step_numbers("3-5, 9,4").unwrap().into_iter().collect::<Vec<_>>(), [3, 4, 5, 9]);
         for wrong in ["", "a", "5-3", "1-", "-2", "1-99999999", "1,,2"] {
-            assert!(numbers(wrong).is_err(), "{wrong}");
+            assert!(step_numbers(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -7,36 +7,36 @@ use super::dropout::{Dropout, Thinning};
 use super::slices::fusible;
 use crate::error::{Error, Result};
 
-/// Whether a position may look ahead.
+/// How far a position sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum Reach {
     /// Every query sees every key.
-    Any,
+    All,
     /// The queries are the last Tq of the Tk positions: query i sees keys up to i + (Tk − Tq).
-    Causal,
+    Past,
 }
 
 /// Which keys a query sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
     /// Whether later keys are hidden.
-    pub order: Order,
+    pub reach: Reach,
     /// For each sentence of the batch, the number of keys that are no padding; the rest is hidden.
     pub key_lengths: Option<Vec<usize>>,
 }
 
 impl Mask {
     /// Everything is seen.
-    pub const NONE: Mask = Mask { order: Order::Any, key_lengths: None };
+    pub const NONE: Mask = Mask { reach: Reach::All, key_lengths: None };
     /// Later keys are hidden.
-    pub const CAUSAL: Mask = Mask { order: Order::Causal, key_lengths: None };
+    pub const CAUSAL: Mask = Mask { reach: Reach::Past, key_lengths: None };
 
     /// How many keys, from the first, query `query` of sentence `sentence` sees.
     pub(crate) fn n_seen(&self, sentence: usize, query: usize, n_queries: usize, n_keys: usize) -> usize {
         let present = self.key_lengths.as_ref().map_or(n_keys, |lengths| lengths[sentence].min(n_keys));
-        match self.order {
-            Order::Any => present,
-            Order::Causal => present.min((query + 1 + n_keys).saturating_sub(n_queries)),
+        match self.reach {
+            Reach::All => present,
+            Reach::Past => present.min((query + 1 + n_keys).saturating_sub(n_queries)),
         }
     }
 }
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn values_and_gradients_are_those_of_the_definition_under_every_mask() {
         let lengths = Some(vec![2, 3]);
-        let padded = Mask { order: Order::Causal, key_lengths: lengths.clone() };
-        for mask in [Mask::NONE, Mask::CAUSAL, padded, Mask { order: Order::Any, key_lengths: lengths }] {
+        let padded = Mask { reach: Reach::Past, key_lengths: lengths.clone() };
+        for mask in [Mask::NONE, Mask::CAUSAL, padded, Mask { reach: Reach::All, key_lengths: lengths }] {
             for (n_queries, n_keys) in [(4, 4), (2, 4), (4, 3), (1, 4)] {
                 for kind in KINDS {
                     let fused = |x: &[Tensor]| attention(&x[0], &x[1], &x[2], 2, &mask, kind, None);
@@ -232,7 +232,7 @@ mod tests {
         for (n_queries, n_keys, mask) in [
             (300, 300, Mask::CAUSAL),
             (65, 400, Mask::NONE),
-            (129, 300, Mask { order: Order::Causal, key_lengths: Some(vec![300, 150]) }),
+            (129, 300, Mask { reach: Reach::Past, key_lengths: Some(vec![300, 150]) }),
         ] {
             let seeded = || Xoshiro256PlusPlus::seed_from_u64(3);
             for rate in [0.0, 0.2] {
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_query_that_sees_no_key_gets_zeros_and_no_gradient_is_not_a_number() {
         // F5
-        let mask = Mask { order: Order::Any, key_lengths: Some(vec![0, 2]) };
+        let mask = Mask { reach: Reach::All, key_lengths: Some(vec![0, 2]) };
         for kind in KINDS {
             let x = candle_core::Var::from_tensor(&rows((2, 3, 4), 1)).unwrap();
             let out = attention(&x, &x, &x, 2, &mask, kind, None).unwrap();
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn heads_that_do_not_divide_and_masks_that_do_not_fit_are_refused() {
         let x = rows((2, 3, 4), 1);
-        let short = Mask { order: Order::Any, key_lengths: Some(vec![1]) };
+        let short = Mask { reach: Reach::All, key_lengths: Some(vec![1]) };
         for (n_heads, mask) in [(0, Mask::NONE), (3, Mask::NONE), (2, short)] {
             let refused = attention(&x, &x, &x, n_heads, &mask, AttentionKind::Plain, None);
             assert!(matches!(refused, Err(Error::Config { .. })));

@@ -34,7 +34,7 @@ fn check(all: &HashMap<String, Tensor>, case: &str, f: impl Fn(&[Tensor]) -> Res
 #[test]
 fn operations_and_gradients_are_those_of_pytorch() {
     let all = candle_core::safetensors::load_buffer(FIXTURE, &Device::Cpu).unwrap();
-    let (causal, lengths) = (Mask::CAUSAL, Mask { order: Order::Any, key_lengths: Some(vec![3, 5]) });
+    let (causal, lengths) = (Mask::CAUSAL, Mask { reach: Reach::All, key_lengths: Some(vec![3, 5]) });
     check(&all, "layer_norm", |x| layer_norm(&x[0], &x[1], &x[2], 1e-5));
     check(&all, "linear", |x| linear(&x[0], &x[1], Some(&x[2])));
     check(&all, "relu", |x| activate(&x[0], Activation::Relu));

@@ -35,7 +35,7 @@ mod softmax_loss;
 mod tree_loss;
 
 pub use activation::{Activation, activate};
-pub use attention::{AttentionKind, Mask, Order, attention, self_attention};
+pub use attention::{AttentionKind, Mask, Reach, attention, self_attention};
 pub use dropout::{Dropout, dropout};
 pub use embedding::embedding;
 pub use feed_forward::feed_forward;

@@ -2,7 +2,7 @@
 
 use crate::transformer::config::{Norm, Positions};
 use crate::transformer::fused::Activation;
-use crate::transformer::look::matrix::Matrix;
+use crate::transformer::look::labelled_matrix::LabelledMatrix;
 use crate::transformer::look::trace::{Learned, Story};
 
 /// Tells layer `layer` of `stack`. `tokens` are the labels of its positions, `source` those that it looks at.
@@ -133,7 +133,7 @@ fn tell_attention(story: &mut Story<'_>, at: &str, x: &str, [queries, keys]: [&[
     let joined = story.seen.expect(&name("heads")).to_vec();
     let heads = (0..config.n_heads).map(|head| {
         let part = joined.chunks_exact(width).flat_map(|row| row[head * dim..(head + 1) * dim].iter().copied());
-        Matrix::new(format!("head {}", head + 1), queries, part.collect())
+        LabelledMatrix::new(format!("head {}", head + 1), queries, part.collect())
     });
     let heads = heads.collect();
     story.tell(name("answers"), "what each head brings", "P · V, in each head", heads, Vec::new());
@@ -157,14 +157,14 @@ fn tell_feed_forward(story: &mut Story<'_>, at: &str, x: &str, tokens: &[String]
 }
 
 /// A matrix for each head of what was seen, `[H, T, ..]`; `columns` are tokens, where they are not numbers.
-fn by_head(story: &Story<'_>, name: &str, rows: &[String], columns: Option<&[String]>) -> Vec<Matrix> {
+fn by_head(story: &Story<'_>, name: &str, rows: &[String], columns: Option<&[String]>) -> Vec<LabelledMatrix> {
     let numbers = story.seen.expect(name);
     let n_heads = story.transformer.config().n_heads;
     let heads = numbers.chunks_exact(numbers.len() / n_heads).enumerate().map(|(head, numbers)| {
         let title = format!("head {}", head + 1);
         match columns {
-            Some(columns) => Matrix::labelled(title, rows, columns.to_vec(), numbers.to_vec()),
-            None => Matrix::new(title, rows, numbers.to_vec()),
+            Some(columns) => LabelledMatrix::labelled(title, rows, columns.to_vec(), numbers.to_vec()),
+            None => LabelledMatrix::new(title, rows, numbers.to_vec()),
         }
     });
     heads.collect()

@@ -8,9 +8,9 @@
 
 mod attention_map;
 mod attention_page;
+mod labelled_matrix;
 mod layer_steps;
 mod markup;
-mod matrix;
 mod output_steps;
 mod reading;
 mod seen;
@@ -19,7 +19,7 @@ mod trace_page;
 
 pub use attention_map::{AttentionChoice, AttentionKeys, AttentionMap, AttentionMaps, attention_maps};
 pub use attention_page::{write_attention_html, write_attention_svg};
-pub use matrix::{Matrix, Shown, shown};
+pub use labelled_matrix::{LabelledMatrix, Shown, shown};
 pub use reading::{ReadToken, Reading};
 pub use trace::{Candidate, Learned, Prediction, Section, Step, Trace, trace};
 pub use trace_page::{TracePage, write_trace_html};

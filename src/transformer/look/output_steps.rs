@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::tokens::{TokenId, Tokenizer};
 use crate::transformer::config::{OutputLayer, Shape};
-use crate::transformer::look::matrix::Matrix;
+use crate::transformer::look::labelled_matrix::LabelledMatrix;
 use crate::transformer::look::reading::ReadToken;
 use crate::transformer::look::trace::{Candidate, Prediction, Story};
 use crate::transformer::model::Transformer;
@@ -59,7 +59,7 @@ fn tell_last(story: &mut Story<'_>, asked: &[usize], labels: &[String]) -> Vec<f
     let hidden = story.seen.expect(&format!("{stack}.hidden"));
     let last: Vec<f32> =
         asked.iter().flat_map(|&at| &hidden[at * config.d_model..][..config.d_model]).copied().collect();
-    let matrix = Matrix::new("", labels, last.clone());
+    let matrix = LabelledMatrix::new("", labels, last.clone());
     story.tell("output.hidden".to_string(), "what the last layer left", formula, vec![matrix], Vec::new());
     let Some(transformed) = story.seen.get("output.transform") else { return last };
     let mut learned = story.linear(["W", "b"], "output.transform");
@@ -69,7 +69,7 @@ fn tell_last(story: &mut Story<'_>, asked: &[usize], labels: &[String]) -> Vec<f
     transformed.to_vec()
 }
 
-fn tell_logits(story: &mut Story<'_>, matrices: Vec<Matrix>) {
+fn tell_logits(story: &mut Story<'_>, matrices: Vec<LabelledMatrix>) {
     let (table, note) = match story.transformer.config().output_layer {
         OutputLayer::Free => ("output.weight", ""),
         OutputLayer::Tied | OutputLayer::Tree => ("tokens.weight", "; W is the token table itself"),
@@ -94,19 +94,19 @@ fn tell_paths(story: &mut Story<'_>, last: &[f32], predictions: &[Prediction]) -
 }
 
 /// A matrix for each position that is asked, the tokens of the largest numbers first: of many thousands these count.
-fn by_token(numbers: &[f32], names: &[String], labels: &[String], column: &str) -> Vec<Matrix> {
+fn by_token(numbers: &[f32], names: &[String], labels: &[String], column: &str) -> Vec<LabelledMatrix> {
     let matrix = |(numbers, label): (&[f32], &String)| {
         let ids = by_falling(numbers);
         let rows: Vec<String> = ids.iter().map(|&id| names[id].clone()).collect();
         let numbers = ids.iter().map(|&id| numbers[id]).collect();
         let title = if labels.len() > 1 { format!("at {label}") } else { String::new() };
-        Matrix::labelled(title, &rows, vec![column.to_string()], numbers)
+        LabelledMatrix::labelled(title, &rows, vec![column.to_string()], numbers)
     };
     numbers.chunks_exact(names.len()).zip(labels).map(matrix).collect()
 }
 
 /// The branches on the way to a token.
-fn path(transformer: &Transformer, hidden: &[f32], to: &Candidate) -> Result<Matrix> {
+fn path(transformer: &Transformer, hidden: &[f32], to: &Candidate) -> Result<LabelledMatrix> {
     let tree = transformer.tree().expect("a tree output layer has its tree");
     let nodes = transformer.parameters().expect("output.nodes").as_detached_tensor();
     let path = tree.path(TokenId(to.id));
@@ -121,7 +121,7 @@ fn path(transformer: &Transformer, hidden: &[f32], to: &Candidate) -> Result<Mat
         numbers.extend([product as f32, probability as f32, so_far as f32]);
     }
     let columns = ["h · v", "probability", "so far"].map(str::to_string).to_vec();
-    Ok(Matrix::labelled(format!("to {}", to.token), &rows, columns, numbers))
+    Ok(LabelledMatrix::labelled(format!("to {}", to.token), &rows, columns, numbers))
 }
 
 /// Ids, the largest number first; equal ones by id.

@@ -12,8 +12,8 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::tokens::Tokenizer;
 use crate::transformer::config::{Norm, Positions, Shape};
+use crate::transformer::look::labelled_matrix::LabelledMatrix;
 use crate::transformer::look::layer_steps::tell_layer;
-use crate::transformer::look::matrix::Matrix;
 use crate::transformer::look::output_steps::tell_output;
 use crate::transformer::look::reading::{ReadToken, Reading};
 use crate::transformer::look::seen::Seen;
@@ -55,7 +55,7 @@ pub struct Step {
     /// How it is computed.
     pub formula: String,
     /// What comes out: one matrix, or one for each head.
-    pub matrices: Vec<Matrix>,
+    pub matrices: Vec<LabelledMatrix>,
     /// What goes in that was learned.
     pub learned: Vec<Learned>,
 }
@@ -98,7 +98,7 @@ impl Learned {
     ///
     /// # Errors
     /// [`Error::Tensor`] where memory runs out.
-    pub fn matrix(&self) -> Result<Matrix> {
+    pub fn matrix(&self) -> Result<LabelledMatrix> {
         let tensor = self.tensor.narrow(0, self.rows.start, self.rows.len())?;
         let numbers = tensor.flatten_all()?.to_vec1::<f32>()?;
         // A vector is one row.
@@ -106,7 +106,7 @@ impl Learned {
             1 => vec![String::new()],
             _ => self.rows.clone().map(|row| row.to_string()).collect(),
         };
-        Ok(Matrix::new(self.symbol, &rows, numbers))
+        Ok(LabelledMatrix::new(self.symbol, &rows, numbers))
     }
 
     /// How many numbers each way: `[6, 6]`, `[6]`.
@@ -186,7 +186,7 @@ impl Story<'_> {
         name: String,
         title: &str,
         formula: impl Into<String>,
-        matrices: Vec<Matrix>,
+        matrices: Vec<LabelledMatrix>,
         learned: Vec<Learned>,
     ) {
         self.n_steps += 1;
@@ -204,7 +204,7 @@ impl Story<'_> {
         rows: &[String],
         learned: Vec<Learned>,
     ) {
-        let matrix = Matrix::new("", rows, self.seen.expect(&name).to_vec());
+        let matrix = LabelledMatrix::new("", rows, self.seen.expect(&name).to_vec());
         self.tell(name, title, formula, vec![matrix], learned);
     }
 
@@ -235,12 +235,12 @@ impl Story<'_> {
             [mean as f32, (variance + epsilon).sqrt() as f32]
         });
         let columns = ["mean", "√(variance + ε)"].map(str::to_string).to_vec();
-        let aside = Matrix::labelled("aside", rows, columns, aside.collect());
+        let aside = LabelledMatrix::labelled("aside", rows, columns, aside.collect());
         let normed = self.seen.expect(&name).to_vec();
         let formula = format!("{what} = (x − mean) / √(variance + ε) · gain + bias, ε = {epsilon:e}");
         let learned = ["gain", "bias"].map(|part| self.learned(part, &format!("{parameters}.{part}"))).to_vec();
         self.x = normed.clone();
-        self.tell(name, "norm", formula, vec![aside, Matrix::new("normed", rows, normed)], learned);
+        self.tell(name, "norm", formula, vec![aside, LabelledMatrix::new("normed", rows, normed)], learned);
     }
 }
 
@@ -265,7 +265,7 @@ fn tell_embedding(story: &mut Story<'_>, stack: &str, tokens: &[ReadToken], rows
     let config = story.transformer.config();
     let name = |part: &str| format!("{stack}.{part}");
     let ids = tokens.iter().map(|token| token.id as f32).collect();
-    let ids = Matrix { is_whole: true, ..Matrix::labelled("", rows, vec!["id".to_string()], ids) };
+    let ids = LabelledMatrix { is_whole: true, ..LabelledMatrix::labelled("", rows, vec!["id".to_string()], ids) };
     story.tell(name("ids"), "token ids", "each token's number in the vocabulary", vec![ids], Vec::new());
     let width = config.d_model;
     let later = match config.positions {

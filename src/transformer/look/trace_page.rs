@@ -5,8 +5,8 @@
 
 use std::io::{self, Write};
 
+use crate::transformer::look::labelled_matrix::{LabelledMatrix, Shown, shown};
 use crate::transformer::look::markup::{cut, escaped, write_head, write_tokens};
-use crate::transformer::look::matrix::{Matrix, Shown, shown};
 use crate::transformer::look::trace::{Candidate, Prediction, Section, Step, Trace};
 
 /// The longest label, in characters.
@@ -114,7 +114,7 @@ fn write_step(out: &mut dyn Write, step: &Step, page: TracePage) -> io::Result<(
     writeln!(out, "</div>")
 }
 
-fn write_matrix(out: &mut dyn Write, matrix: &Matrix, title: &str, page: TracePage) -> io::Result<()> {
+fn write_matrix(out: &mut dyn Write, matrix: &LabelledMatrix, title: &str, page: TracePage) -> io::Result<()> {
     let (rows, columns) = (shown(matrix.rows.len(), page.most[0]), shown(matrix.columns.len(), page.most[1]));
     write!(out, "<div class=\"scroll\"><table>")?;
     if !title.is_empty() {
@@ -146,7 +146,13 @@ fn write_matrix(out: &mut dyn Write, matrix: &Matrix, title: &str, page: TracePa
     writeln!(out, "</tbody></table></div>")
 }
 
-fn write_number(out: &mut dyn Write, matrix: &Matrix, number: f32, largest: f32, digits: usize) -> io::Result<()> {
+fn write_number(
+    out: &mut dyn Write,
+    matrix: &LabelledMatrix,
+    number: f32,
+    largest: f32,
+    digits: usize,
+) -> io::Result<()> {
     let text = matrix.text(number, digits);
     if matrix.is_whole {
         return write!(out, "<td>{text}</td>");

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 /// A matrix to look at.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Matrix {
+pub struct LabelledMatrix {
     /// What it is called beside others of the same step: `head 1`. Empty where it is alone.
     pub title: String,
     /// A label for each row: the token, as a rule. May hold control characters: escape them before printing.
@@ -18,12 +18,12 @@ pub struct Matrix {
     pub is_whole: bool,
 }
 
-impl Matrix {
+impl LabelledMatrix {
     /// A matrix whose columns are numbered from 0.
-    pub(super) fn new(title: impl Into<String>, rows: &[String], numbers: Vec<f32>) -> Matrix {
+    pub(super) fn new(title: impl Into<String>, rows: &[String], numbers: Vec<f32>) -> LabelledMatrix {
         let n_columns = numbers.len().checked_div(rows.len()).unwrap_or(0);
         let columns = (0..n_columns).map(|column| column.to_string()).collect();
-        Matrix::labelled(title, rows, columns, numbers)
+        LabelledMatrix::labelled(title, rows, columns, numbers)
     }
 
     /// A matrix whose columns have names.
@@ -32,9 +32,9 @@ impl Matrix {
         rows: &[String],
         columns: Vec<String>,
         numbers: Vec<f32>,
-    ) -> Matrix {
+    ) -> LabelledMatrix {
         assert_eq!(numbers.len(), rows.len() * columns.len(), "a number for each row and column");
-        Matrix { title: title.into(), rows: rows.to_vec(), columns, numbers, is_whole: false }
+        LabelledMatrix { title: title.into(), rows: rows.to_vec(), columns, numbers, is_whole: false }
     }
 
     /// One of its rows.
@@ -72,9 +72,9 @@ impl Matrix {
     }
 }
 
-impl Serialize for Matrix {
+impl Serialize for LabelledMatrix {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Matrix", 4)?;
+        let mut object = serializer.serialize_struct("LabelledMatrix", 4)?;
         object.serialize_field("title", &self.title)?;
         object.serialize_field("rows", &self.rows)?;
         object.serialize_field("columns", &self.columns)?;
@@ -116,11 +116,11 @@ mod tests {
 
     #[test]
     fn strange_numbers_are_shown_as_what_they_are() {
-        let matrix = Matrix::new("", &["a".to_string()], vec![0.0]);
+        let matrix = LabelledMatrix::new("", &["a".to_string()], vec![0.0]);
         let text = |x: f32| matrix.text(x, 3);
         assert_eq!([text(0.12345), text(-0.0001), text(f32::NEG_INFINITY)], ["0.123", "0.000", "−∞"]);
         assert_eq!([text(f32::NAN), text(f32::INFINITY), text(-3.4e38)], ["NaN", "∞", "-3.400e38"]);
-        let strange = Matrix::new("", &["a".to_string()], vec![f32::NAN, f32::NEG_INFINITY, -2.0]);
+        let strange = LabelledMatrix::new("", &["a".to_string()], vec![f32::NAN, f32::NEG_INFINITY, -2.0]);
         assert_eq!(strange.largest(), 2.0);
         assert_eq!(serde_json::to_value(&strange).unwrap()["numbers"], serde_json::json!([[null, null, -2.0]]));
     }
