@@ -1,5 +1,8 @@
 //! Here belongs: the transformer's verbs, on models that are trained in a blink.
 
+use wordgrove::transformer::Checkpoint;
+use wordgrove::vectors::Model;
+
 use crate::common::{Home, Ran, send, small_text, wait_for};
 
 /// Settings of a tiny transformer.
@@ -544,10 +547,27 @@ fn vectors_are_planted_with_their_tokens() {
     for (kind, shape, output) in [("word", "decoder", "tied"), ("bpe", "decoder", "tree"), ("bpe", "encoder", "tree")] {
         let vocab = if kind == "bpe" { "--vocab-size 300" } else { "--min-count 1" };
         home.say(&format!("train text.txt -o vectors --tokens {kind} {vocab} --quiet --dim 12 --epochs 1")).done();
-        let flags = format!("--plant vectors --shape {shape} --output-layer {output} --steps 4 {TINY}");
+        // Frozen, so that what was planted is what is saved.
+        let flags =
+            format!("--plant vectors --shape {shape} --output-layer {output} --steps 4 --freeze-embeddings 4 {TINY}");
         let ran = home.say(&format!("transformer train text.txt -o out {flags}")).done();
         let nodes = if output == "tree" { "nodes of the tree" } else { "numbers from vectors" };
         assert!(ran.err.contains("planted") && ran.err.contains(nodes), "{}", ran.err);
+        let model = Model::open(&home.path("vectors")).unwrap().embeddings;
+        let table = Checkpoint::open(&home.path("out")).unwrap().token_table().unwrap().unwrap();
+        // Moved, turned and stretched, all alike: products of differences keep their proportions.
+        let seen: Vec<usize> = (0..model.n_rows()).filter(|&row| model.counts().unwrap()[row] > 0).take(12).collect();
+        let product = |of: &dyn Fn(usize) -> Vec<f32>, [a, b, c]: [usize; 3]| -> f32 {
+            let (a, b, c) = (of(a), of(b), of(c));
+            (0..a.len()).map(|i| (a[i] - b[i]) * (c[i] - b[i])).sum()
+        };
+        let places: Vec<[usize; 3]> = seen.windows(3).map(|rows| [rows[0], rows[1], rows[2]]).collect();
+        let of = |rows: &dyn Fn(usize) -> Vec<f32>| places.iter().map(|&at| product(rows, at)).collect::<Vec<f32>>();
+        let (before, after) = (of(&|row| model.row(row).to_vec()), of(&|row| table.row(row).to_vec()));
+        let size = |products: &[f32]| products.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let scale = size(&after) / size(&before);
+        let far = before.iter().zip(&after).map(|(x, y)| (y - scale * x).abs()).fold(0.0, f32::max);
+        assert!(places.len() > 8 && far < 1e-3 * size(&after), "{kind} {shape}: {far} of {}", size(&after));
         let verb = if shape == "decoder" { "generate" } else { "embed" };
         assert!(!home.say(&format!("transformer {verb} out the king")).done().out.is_empty());
     }
