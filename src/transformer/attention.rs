@@ -67,12 +67,10 @@ impl SelfAttention {
     }
 
     /// The same for the positions that come after those in `before`, `[B, T, C]` → `[B, T, C]`; they are remembered, too.
-    pub fn forward_next(&self, x: &Tensor, before: &mut Remembered, pass: &mut Pass<'_>, at: &str) -> Result<Tensor> {
+    pub fn forward_next(&self, x: &Tensor, before: &mut Remembered, pass: &Pass<'_>) -> Result<Tensor> {
         let [q, k, v] = parts(&self.qkv.forward(x, pass)?)?;
         let joined = before.attend([&q, &k, &v], self.heads.n_heads, self.positions)?;
-        let x = self.output.forward(&joined, pass)?;
-        pass.show(at, "output", &x);
-        Ok(x)
+        self.output.forward(&joined, pass)
     }
 }
 

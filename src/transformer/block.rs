@@ -83,7 +83,7 @@ impl Block {
         source: Option<Source<'_>>,
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
-        let attend = |x: &Tensor, pass: &mut Pass<'_>, at: &str| self.attention.forward_next(x, before, pass, at);
+        let attend = |x: &Tensor, pass: &mut Pass<'_>, _: &str| self.attention.forward_next(x, before, pass);
         let x = self.add_part(x, "attention", &self.attention_norm, pass, attend)?;
         self.rest(x, source, pass)
     }

@@ -137,8 +137,8 @@ fn crossing(weights: &mut [Weighed], enough: f64) -> Option<usize> {
     const FEW: usize = 32;
     let (mut first, mut end, mut so_far) = (0, weights.len(), 0.0);
     while end - first > FEW {
-        // An eighth, since few tokens have most of the probability.
-        let n = (end - first) / 8;
+        // An eighth, since few tokens have most of the probability, as a rule; a half where they have not.
+        let n = (end - first) / if first == 0 { 8 } else { 2 };
         weights[first..end].select_nth_unstable_by(n - 1, by_falling_weight);
         let heaviest = sum(&weights[first..first + n]);
         if so_far + heaviest >= enough {

@@ -267,6 +267,7 @@ fn check_size(arguments: &Arguments, config: &TransformerConfig, batch_size: usi
         &what,
         "a smaller --batch-size, --context-len, --d-model or --n-layers",
     )?;
+    // Once more, now that it is known how much room there must be.
     check_destination(arguments, estimate.parameter_bytes)
 }
 
