@@ -44,8 +44,8 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const COUNTS: &str = "output.counts";
 
 /// The version of what stands under `wordgrove` in `config.json`: the one that this code writes, and the newest that it
-/// reads.
-const VERSION: u64 = 1;
+/// reads. Version 1 called `output_layer` `output`.
+const VERSION: u64 = 2;
 
 /// How many lines of a table of shapes a message shows.
 const SHOWN: usize = 8;
@@ -210,8 +210,10 @@ impl Ours {
     fn read(all: &Map<String, Value>) -> Result<Ours, String> {
         let Some(ours) = all.get("wordgrove") else { return Ok(Ours::default()) };
         let version = ours.get("version").and_then(Value::as_u64).unwrap_or(0);
-        if version != VERSION {
-            return Err(format!("has version {version}, this wordgrove reads {VERSION}: use the one that wrote it"));
+        if !(1..=VERSION).contains(&version) {
+            return Err(format!(
+                "has version {version}, this wordgrove reads 1 to {VERSION}: use the one that wrote it"
+            ));
         }
         let part = |name: &str| match ours.get(name) {
             None => Ok(None),

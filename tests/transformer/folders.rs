@@ -128,6 +128,21 @@ fn the_settings_of_a_layout_say_all_that_our_own_do() {
 }
 
 #[test]
+fn a_folder_of_the_first_version_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("model");
+    let saved = model(TransformerConfig { output_layer: OutputLayer::Tree, ..small(Shape::Decoder) });
+    save(&path, &saved);
+    with_config(&path, |all| {
+        all["wordgrove"]["version"] = json!(1);
+        let settings = all["wordgrove"]["transformer"].as_object_mut().unwrap();
+        let output_layer = settings.remove("output_layer").unwrap();
+        settings.insert("output".to_string(), output_layer);
+    });
+    assert_eq!(Checkpoint::open(&path).unwrap().transformer.config(), saved.config());
+}
+
+#[test]
 fn tensors_that_do_not_fit_are_listed_with_their_shapes() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model");
@@ -281,7 +296,8 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         (r#"{"model_type": "llama"}"#, "'llama', expected gpt2, marian, bert or wordgrove"),
         (r#"{"model_type": "model2vec"}"#, "holds word vectors"),
         (r#"{"model_type": "wordgrove"}"#, "no settings"),
-        (r#"{"model_type": "gpt2", "wordgrove": {"version": 2}}"#, "version 2"),
+        (r#"{"model_type": "gpt2", "wordgrove": {"version": 3}}"#, "version 3, this wordgrove reads 1 to 2"),
+        (r#"{"model_type": "gpt2", "wordgrove": {"version": 0}}"#, "version 0"),
         (r#"{"model_type": "gpt2", "wordgrove": {"version": 1, "sha256": {"../x": "00"}}}"#, "no file of the folder"),
         (r#"{"model_type": "gpt2", "vocab_size": 1e30}"#, "invalid type"),
     ] {
