@@ -100,8 +100,33 @@ impl Merger {
     }
 
     /// Appends the ids of each line of `text` to `ids`, and where in `ids` each line ends that has a line feed to `ends`.
-    /// Line feeds, and the carriage returns before them, have no ids.
+    /// Line feeds, and the carriage returns before them, have no ids: these are the ids of each line by itself.
     pub(crate) fn encode_lines(
+        &self,
+        pattern: &Pattern,
+        text: &[u8],
+        workspace: &mut Workspace,
+        ids: &mut Vec<TokenId>,
+        ends: &mut Vec<usize>,
+    ) {
+        if pattern.is_known() {
+            return self.encode_known_lines(pattern, text, workspace, ids, ends);
+        }
+        // Whatever a pattern makes of a line end, it must not see it.
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
+            self.encode(pattern, without_end(line), workspace, ids);
+            if line.ends_with(b"\n") {
+                ends.push(ids.len());
+            }
+        }
+    }
+
+    /// The same for the patterns whose pieces are known: many lines are cut at a time, line ends included.
+    ///
+    /// These patterns take a line end into the last piece of its line, all of it, and to the pieces before it is white
+    /// space like others, which the end of a text is, too. So only what the last piece has before the line end is cut once
+    /// more: it may be several (` \r `, in which the line end made one piece of two).
+    fn encode_known_lines(
         &self,
         pattern: &Pattern,
         text: &[u8],
@@ -113,8 +138,6 @@ impl Merger {
         pattern.for_each_batch(text, LineFeed::Ends, |piece_ends| {
             let mut rest = piece_ends;
             while !rest.is_empty() {
-                // With lines cut apart a line feed is always the last byte of a piece of white space, and that white
-                // space is one piece with or without it.
                 let n = rest.iter().position(|&end| text[end - 1] == b'\n');
                 let (batch, behind) = rest.split_at(n.unwrap_or(rest.len()));
                 start = self.encode_batch(text, start, batch, workspace, ids);
@@ -122,10 +145,9 @@ impl Merger {
                 if n.is_some()
                     && let Some((&end, behind)) = rest.split_first()
                 {
-                    let white = &text[start..end - 1];
-                    let white = white.strip_suffix(b"\r").unwrap_or(white);
-                    if !white.is_empty() {
-                        self.encode_batch(text, start, &[start + white.len()], workspace, ids);
+                    let last = without_end(&text[start..end]);
+                    if !last.is_empty() {
+                        self.encode(pattern, last, workspace, ids);
                     }
                     ends.push(ids.len());
                     start = end;
@@ -265,6 +287,11 @@ impl Merger {
     }
 }
 
+/// A line without its line feed and the carriage return before that.
+fn without_end(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
 /// Asks the cache for the pieces between `first` and each of `ends`, up to the first long one and as far as there is room;
 /// returns how many.
 // By itself, so that all it needs stays in registers.
@@ -344,19 +371,38 @@ mod tests {
         }
 
         #[test]
-        fn lines_are_encoded_as_if_alone(lines in prop::collection::vec("[ab \\t']{0,12}\\r?", 0..8)) {
+        fn lines_are_encoded_as_if_alone(
+            lines in prop::collection::vec("[ab1!/' \\t\\r\u{a0}\u{3000}é]{0,12}\\r?", 0..8),
+            is_ended in any::<bool>(),
+        ) {
             let (merger, _) = merger(&[(0, 1), (3, 0), (2, 2)]);
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            let (mut ids, mut ends) = (Vec::new(), Vec::new());
-            merger.encode_lines(&Pattern::Gpt2, text.as_bytes(), &mut Workspace::default(), &mut ids, &mut ends);
-            prop_assert_eq!(ends.len(), lines.len());
-            let mut start = 0;
-            for (line, end) in lines.iter().zip(ends) {
-                let line = line.strip_suffix('\r').unwrap_or(line);
-                let mut alone = Vec::new();
-                merger.encode(&Pattern::Gpt2, line.as_bytes(), &mut Workspace::default(), &mut alone);
-                prop_assert_eq!(&ids[start..end], &alone);
-                start = end;
+            let mut text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let mut expected: Vec<&str> = lines.iter().map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
+            if !is_ended && !lines.is_empty() {
+                // What has no line feed behind it is no line end.
+                text.pop();
+                *expected.last_mut().unwrap() = lines.last().unwrap();
+            }
+            // A line end within a match, or not in the piece before it, or cut in two.
+            let custom = [r"\d+\n|\d", r"\r|[^\S\r\n]+", r"[^\r]+", r" ?\p{L}+|\s+(?!\S)|\s+", r"\s+\z|\S+|\s"];
+            let custom = custom.map(|source| Pattern::custom(source).unwrap());
+            let sequence = Pattern::sequence(vec![custom[0].clone(), Pattern::Cl100k]);
+            let known = [Pattern::Gpt2, Pattern::Cl100k, Pattern::Cl100kTiktoken, Pattern::O200k, Pattern::Whole];
+            for pattern in known.into_iter().chain(custom).chain([sequence]) {
+                let (mut ids, mut ends) = (Vec::new(), Vec::new());
+                merger.encode_lines(&pattern, text.as_bytes(), &mut Workspace::default(), &mut ids, &mut ends);
+                prop_assert_eq!(ends.len(), text.matches('\n').count());
+                if ends.len() < expected.len() {
+                    ends.push(ids.len());
+                }
+                let mut start = 0;
+                for (line, end) in expected.iter().zip(ends) {
+                    let mut alone = Vec::new();
+                    merger.encode(&pattern, line.as_bytes(), &mut Workspace::default(), &mut alone);
+                    prop_assert_eq!(&ids[start..end], &alone, "{:?} on {:?}", pattern, line);
+                    start = end;
+                }
+                prop_assert_eq!(start, ids.len());
             }
         }
     }
