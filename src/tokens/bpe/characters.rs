@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::tokens::bpe::backtrack::Backtracker;
     use crate::tokens::bpe::merge::LongPiece;
-    use crate::tokens::bpe::{Merge, PairTable};
+    use crate::tokens::bpe::pair_table::{Merge, PairTable};
 
     /// Tokens are their bytes' values, then 256 and so on.
     fn merger(pairs: &[(u32, u32)]) -> Merger {
