@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::config::{BpeConfig, TrainerRules};
 use super::count::PieceCounts;
 use super::merges::{Limits, learn_merges, most_frequent};
-use super::model::Bpe;
+use super::model::{Bpe, long_lines};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
 use crate::text::Corpus;
@@ -120,7 +120,8 @@ fn count_pieces(corpus: &Corpus, config: &BpeConfig, progress: &dyn Progress) ->
     };
     // One table for each worker that is at work at the same time, taken for a chunk and put back.
     let idle: Mutex<Vec<PieceCounts>> = Mutex::default();
-    corpus.for_each_chunk(
+    corpus.for_each_chunk_with(
+        long_lines(&config.pattern, &special, SpecialTokens::Found, config.normalizer),
         "counting pieces",
         progress,
         |chunk| {
