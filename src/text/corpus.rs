@@ -95,15 +95,19 @@ impl Corpus {
         self.sources.iter().map(|source| source.size_bytes).sum()
     }
 
+    /// The first file, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        self.sources.first().map_or(Path::new(""), |source| &source.path)
+    }
+
     /// The error for a corpus in which a tokenizer found nothing.
     pub fn no_words(&self) -> Error {
-        let path = self.sources.first().map(|source| source.path.clone()).unwrap_or_default();
         let others = match self.sources.len() {
             0 | 1 => String::new(),
             2 => " in this file and one other".to_string(),
             n => format!(" in this file and {} others", n - 1),
         };
-        Error::format(path, format!("no words found{others}: the text is empty or only white space"))
+        Error::format(self.path(), format!("no words found{others}: the text is empty or only white space"))
     }
 
     /// The same text in chunks of a few bytes.

@@ -90,18 +90,20 @@ impl PieceCounts {
         });
     }
 
-    /// Counts each piece of `text` as often as `count` says.
-    pub(crate) fn add_text(&mut self, pattern: &Pattern, text: &[u8], count: u64) {
-        let mut start = 0;
+    /// Counts each piece of `text` as often as `count` says; returns how many pieces there are.
+    pub(crate) fn add_text(&mut self, pattern: &Pattern, text: &[u8], count: u64) -> u64 {
+        let (mut start, mut n_pieces) = (0, 0);
         pattern.for_each_batch(text, LineFeed::Ends, |ends| {
             for &end in ends {
                 self.add(&text[start..end], count);
                 start = end;
             }
+            n_pieces += ends.len() as u64;
         });
+        n_pieces
     }
 
-    /// Adds `count` occurrences of `piece`.
+    /// Adds `count` occurrences of `piece`; a count beyond 64 bits stays at the largest number.
     pub(crate) fn add(&mut self, piece: &[u8], count: u64) {
         match piece.len() {
             0 => {}
@@ -155,13 +157,13 @@ impl PieceCounts {
             slot.key = key;
             self.n_short += 1;
         }
-        slot.count += count;
+        slot.count = slot.count.saturating_add(count);
     }
 
     fn add_long(&mut self, piece: &[u8], count: u64) {
         let number = self.long.find_or_add(piece) as usize;
         match self.long_counts.get_mut(number) {
-            Some(known) => *known += count,
+            Some(known) => *known = known.saturating_add(count),
             None => self.long_counts.push(count),
         }
     }
@@ -237,10 +239,15 @@ mod tests {
     }
 
     #[test]
-    fn counts_beyond_32_bits_are_kept() {
+    fn counts_beyond_32_bits_are_kept_and_beyond_64_they_do_not_wrap() {
+        // A11
         let mut counts = PieceCounts::default();
-        counts.add(b"the", 1 << 40);
-        counts.add(b"the", 1 << 40);
-        assert_eq!(to_map(&counts)[&b"the"[..]], 1 << 41);
+        for piece in ["the", "a piece of many bytes"] {
+            counts.add(piece.as_bytes(), 1 << 40);
+            counts.add(piece.as_bytes(), 1 << 40);
+            assert_eq!(to_map(&counts)[piece.as_bytes()], 1 << 41);
+            counts.add(piece.as_bytes(), u64::MAX - 5);
+            assert_eq!(to_map(&counts)[piece.as_bytes()], u64::MAX);
+        }
     }
 }

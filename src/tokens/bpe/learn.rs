@@ -1,6 +1,5 @@
 //! Text, or words with their counts → a byte-level BPE.
 
-use std::path::Path;
 use std::sync::Mutex;
 
 use super::config::{BpeConfig, TrainerRules};
@@ -9,7 +8,7 @@ use super::merges::{Limits, learn_merges, most_frequent};
 use super::model::{Bpe, long_lines};
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
-use crate::text::Corpus;
+use crate::text::{Chunk, Corpus, LongLines};
 use crate::tokens::Tokenizer;
 use crate::tokens::added::{AddedTokens, SpecialTokens, Stretch};
 
@@ -35,45 +34,69 @@ pub fn learn_bpe(corpus: &Corpus, config: &BpeConfig, progress: &dyn Progress) -
 
 /// Learns a byte-level BPE from words that were counted elsewhere: lines of a word, a tab and its count.
 ///
-/// Each word counts as it stands inside a sentence: with the space before it, if it does not begin with one. `path` is
-/// for messages.
+/// Each word counts as it stands inside a sentence: with the space before it, if it does not begin with one.
 ///
 /// # Errors
-/// [`Error::Config`]; [`Error::Format`] names the line that is no word and count; [`Error::Interrupted`].
-pub fn learn_bpe_from_counts(
-    counts: &[u8],
-    path: &Path,
-    config: &BpeConfig,
-    progress: &dyn Progress,
-) -> Result<Tokenizer> {
+/// [`Error::Config`]; [`Error::Format`] names the line that is no word and count; whatever reading the corpus gives;
+/// [`Error::Interrupted`].
+pub fn learn_bpe_from_counts(counts: &Corpus, config: &BpeConfig, progress: &dyn Progress) -> Result<Tokenizer> {
     config.check()?;
-    let mut pieces = PieceCounts::default();
-    let mut total = 0u64;
-    for (number, line) in counts.split(|&byte| byte == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let (mut n_lines, mut total) = (0, 0u64);
+    let pieces = count_chunks(
+        counts,
+        LongLines::Whole,
+        "counting words",
+        progress,
+        |pieces, chunk| count_words(pieces, chunk, config),
+        |counted| {
+            let wrong = |line: u64, reason: &str| Error::format(counts.path(), format!("line {line}: {reason}"));
+            let counted = counted.map_err(|(line, reason)| wrong(n_lines + line, &reason))?;
+            n_lines += counted.n_lines;
+            total = total.checked_add(counted.total).ok_or_else(|| wrong(n_lines, TOO_MANY))?;
+            Ok(())
+        },
+    )?;
+    if pieces.len() == 0 {
+        return Err(counts.no_words());
+    }
+    learn_from_pieces(pieces, config, progress)
+}
+
+/// What is wrong with counts that 64 bits do not hold.
+const TOO_MANY: &str = "up to here the counts of all pieces add up to more than 2^64";
+
+/// What a chunk of a file of words and counts had.
+struct CountedWords {
+    n_lines: u64,
+    /// The counts of all pieces together.
+    total: u64,
+}
+
+/// Counts the pieces of each word as often as its line says; the error is the line's number in the chunk and what is wrong
+/// with it.
+fn count_words(pieces: &mut PieceCounts, chunk: &Chunk, config: &BpeConfig) -> Result<CountedWords, (u64, String)> {
+    let mut counted = CountedWords { n_lines: 0, total: 0 };
+    for line in chunk.lines().map(|line| line.text) {
+        counted.n_lines += 1;
         if line.is_empty() {
             continue;
         }
         let parts = line.iter().rposition(|&byte| byte == b'\t').map(|tab| (&line[..tab], &line[tab + 1..]));
         let count = parts.and_then(|(_, count)| std::str::from_utf8(count).ok()?.parse::<u64>().ok());
         let (Some((word, _)), Some(count)) = (parts, count) else {
-            let line = String::from_utf8_lossy(&line[..line.len().min(60)]).into_owned();
-            return Err(Error::format(path, format!("line {}: '{line}' is not a word, a tab and a count", number + 1)));
+            let line = String::from_utf8_lossy(&line[..line.len().min(60)]);
+            return Err((counted.n_lines, format!("'{line}' is not a word, a tab and a count")));
         };
-        total = total
-            .checked_add(count)
-            .ok_or_else(|| Error::format(path, format!("line {}: the counts add up to more than 2^64", number + 1)))?;
         let mut text = Vec::with_capacity(word.len() + 1);
         if !word.starts_with(b" ") {
             text.push(b' ');
         }
         text.extend_from_slice(word);
-        pieces.add_text(&config.pattern, &config.normalizer.apply(&text), count);
+        let n_pieces = pieces.add_text(&config.pattern, &config.normalizer.apply(&text), count);
+        let total = count.checked_mul(n_pieces).and_then(|count| counted.total.checked_add(count));
+        counted.total = total.ok_or_else(|| (counted.n_lines, TOO_MANY.to_string()))?;
     }
-    if pieces.len() == 0 {
-        return Err(Error::format(path, "no words found"));
-    }
-    learn_from_pieces(pieces, config, progress)
+    Ok(counted)
 }
 
 fn learn_from_pieces(pieces: PieceCounts, config: &BpeConfig, progress: &dyn Progress) -> Result<Tokenizer> {
@@ -102,40 +125,61 @@ fn learn_from_pieces(pieces: PieceCounts, config: &BpeConfig, progress: &dyn Pro
     Ok(Tokenizer::from_bpe(bpe, config.normalizer))
 }
 
-/// The different pieces of a text, counted by all workers.
+/// The different pieces of a text.
 fn count_pieces(corpus: &Corpus, config: &BpeConfig, progress: &dyn Progress) -> Result<PieceCounts> {
     let special = match config.rules {
         TrainerRules::Ours => config.added_tokens()?,
         TrainerRules::HuggingFace => AddedTokens::default(),
     };
+    let long_lines = long_lines(&config.pattern, &special, SpecialTokens::Found, config.normalizer);
+    let count_stretch = |counts: &mut PieceCounts, text: &[u8]| {
+        counts.count_text(&config.pattern, &config.normalizer.apply(text));
+    };
+    // Special tokens are found before the text is normalised, as they will be when it is encoded.
     let count_text = |counts: &mut PieceCounts, text: &[u8]| {
         if !special.finds_any(SpecialTokens::Found) {
-            return counts.count_text(&config.pattern, text);
+            return count_stretch(counts, text);
         }
         for stretch in special.cut_raw(text, SpecialTokens::Found) {
             if let Stretch::Text(range) = stretch {
-                counts.count_text(&config.pattern, &text[range]);
+                count_stretch(counts, &text[range]);
             }
         }
     };
+    let count = |counts: &mut PieceCounts, chunk: &Chunk| {
+        if config.normalizer.is_identity() {
+            count_text(counts, chunk.bytes());
+        } else {
+            for line in chunk.bytes().split_inclusive(|&byte| byte == b'\n') {
+                count_text(counts, line);
+            }
+        }
+    };
+    count_chunks(corpus, long_lines, "counting pieces", progress, count, |()| Ok(()))
+}
+
+/// What `count` counts in each chunk, put together; `collect` has what else it gives, in the order of the text.
+fn count_chunks<T: Send>(
+    corpus: &Corpus,
+    long_lines: LongLines,
+    stage: &'static str,
+    progress: &dyn Progress,
+    count: impl Fn(&mut PieceCounts, &Chunk) -> T + Sync,
+    collect: impl FnMut(T) -> Result<()>,
+) -> Result<PieceCounts> {
     // One table for each worker that is at work at the same time, taken for a chunk and put back.
     let idle: Mutex<Vec<PieceCounts>> = Mutex::default();
     corpus.for_each_chunk_with(
-        long_lines(&config.pattern, &special, SpecialTokens::Found, config.normalizer),
-        "counting pieces",
+        long_lines,
+        stage,
         progress,
         |chunk| {
             let mut counts: PieceCounts = idle.lock().expect("no worker panics here").pop().unwrap_or_default();
-            if config.normalizer.is_identity() {
-                count_text(&mut counts, chunk.bytes());
-            } else {
-                for line in chunk.bytes().split_inclusive(|&byte| byte == b'\n') {
-                    count_text(&mut counts, &config.normalizer.apply(line));
-                }
-            }
+            let counted = count(&mut counts, chunk);
             idle.lock().expect("no worker panics here").push(counts);
+            counted
         },
-        |()| Ok(()),
+        collect,
     )?;
     let mut tables = idle.into_inner().expect("no worker panicked");
     // The largest takes the others in. Sums do not depend on which worker saw what.
@@ -145,4 +189,53 @@ fn count_pieces(corpus: &Corpus, config: &BpeConfig, progress: &dyn Progress) ->
         all.merge(table);
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use crate::text::Normalizer;
+
+    #[test]
+    fn counts_that_64_bits_do_not_hold_are_refused_with_their_line() {
+        // A11
+        let config = BpeConfig { vocab_size: 300, ..BpeConfig::default() };
+        let learn = |counts: &str| learn_bpe_from_counts(&Corpus::from_text(counts), &config, &Silent);
+        let half = "9223372036854775808";
+        // A word may hold the same piece twice.
+        let error = learn(&format!("ox\t3\n\nxy xy\t{half}\n")).unwrap_err().to_string();
+        assert!(error.contains("line 3: up to here the counts of all pieces add up to more than 2^64"), "{error}");
+        // In small chunks one line is in one, and the next in another.
+        let two = format!("xy\t{half}\nxy\t{half}\n");
+        for corpus in [Corpus::from_text(&*two), Corpus::from_text(two).in_small_chunks(5)] {
+            let error = learn_bpe_from_counts(&corpus, &config, &Silent).unwrap_err().to_string();
+            assert!(error.contains("line 2: up to here"), "{error}");
+        }
+        let two = format!("ox\t3\r\n\r\nxy xy\t5\r\nxy five\n");
+        for corpus in [Corpus::from_text(&*two), Corpus::from_text(two).in_small_chunks(5)] {
+            let error = learn_bpe_from_counts(&corpus, &config, &Silent).unwrap_err().to_string();
+            assert!(error.contains("line 4: 'xy five' is not a word, a tab and a count"), "{error}");
+        }
+        assert_eq!(learn(&format!("xy\t{half}\nxy\t1\n")).unwrap().n_tokens(), 258);
+    }
+
+    #[test]
+    fn special_tokens_teach_nothing_whatever_is_done_to_the_text() {
+        let text = "the queen<|END|>the king<|END|>and<|END|>\n".repeat(5);
+        let learn = |special: &str, normalizer: Normalizer, rules| {
+            let special_tokens = vec![special.to_string()];
+            let config = BpeConfig { vocab_size: 290, special_tokens, normalizer, rules, ..BpeConfig::default() };
+            let tokenizer = learn_bpe(&Corpus::from_text(&*text), &config, &Silent).unwrap();
+            let has = |spelling: &str| tokenizer.id_of_spelling(spelling).is_some();
+            (has("the"), has("end") || has("END"), has("<|"))
+        };
+        let lower = Normalizer { lowercase: true, form: None };
+        for normalizer in [Normalizer::default(), lower] {
+            assert_eq!(learn("<|END|>", normalizer, TrainerRules::Ours), (true, false, false));
+            assert_eq!(learn("<|END|>", normalizer, TrainerRules::HuggingFace), (true, true, true));
+        }
+        // What is no special token in the text as it is, is none.
+        assert_eq!(learn("<|end|>", lower, TrainerRules::Ours), (true, true, true));
+    }
 }
