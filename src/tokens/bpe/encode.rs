@@ -11,7 +11,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
 
 use super::backtrack::{Backtracker, Path};
 use super::cache::{Asked, Lines, MAX_INLINE, MAX_KEPT, PieceCache, fingerprint};
@@ -31,7 +30,7 @@ pub(crate) struct Merger {
     pub(crate) id_of_byte: [u32; 256],
     pub(crate) pairs: PairTable,
     /// The tokens by their bytes, where a piece that is a token is not merged (`ignore_merges`).
-    pub(crate) whole: Option<HashMap<Box<[u8]>, u32, FxBuildHasher>>,
+    pub(crate) whole: Option<HashMap<Box<[u8]>, u32>>,
     /// `None` where it does not work.
     backtracker: OnceLock<Option<Backtracker>>,
     /// How many bytes were merged without it, about.

@@ -217,7 +217,7 @@ struct Occurrences {
 }
 
 /// The living pairs; the key is [`pack`]ed.
-type Pairs = HashMap<u64, Occurrences, rustc_hash::FxBuildHasher>;
+type Pairs = HashMap<u64, Occurrences>;
 
 fn pack((left, right): Pair) -> u64 {
     u64::from(left) << 32 | u64::from(right)

@@ -3,6 +3,10 @@
 //! In: merges in the order of their rank. Out: the rank of a pair at the cost of one or two cache lines: single bytes in
 //! a square grid, other pairs in an open table.
 
+use std::hash::BuildHasher;
+
+use hashbrown::DefaultHashBuilder;
+
 /// Two tokens and what they become; its rank is its place in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Merge {
@@ -25,6 +29,8 @@ pub(crate) struct PairTable {
     merges: Vec<Merge>,
     /// By rank, what each merge becomes; once more, as merging asks for nothing else of them and little memory is quick.
     merged: Vec<u32>,
+    /// Drawn anew for each process, so that nobody can choose merges that all belong into the same slot.
+    hasher: DefaultHashBuilder,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,12 +57,13 @@ impl PairTable {
             slots: vec![Slot { left: 0, right: 0, rank: NEVER }; n_slots],
             merges,
             merged,
+            hasher: DefaultHashBuilder::default(),
         };
         for rank in 0..table.merges.len() {
             let Merge { left, right, .. } = table.merges[rank];
             let at = table.find(left, right);
             table.slots[at] = Slot { left, right, rank: rank as u32 };
-            let bit = table.bit(hash(left, right));
+            let bit = table.bit(table.hash(left, right));
             table.merging[bit / 64] |= 1 << (bit % 64);
         }
         for left in 0..256 {
@@ -81,7 +88,7 @@ impl PairTable {
     /// The rank of two tokens.
     #[inline]
     pub(crate) fn rank(&self, left: u32, right: u32) -> u32 {
-        let bit = self.bit(hash(left, right));
+        let bit = self.bit(self.hash(left, right));
         if self.merging[bit / 64] >> (bit % 64) & 1 == 0 {
             return NEVER;
         }
@@ -98,7 +105,7 @@ impl PairTable {
     #[inline]
     fn find(&self, left: u32, right: u32) -> usize {
         let mask = self.slots.len() - 1;
-        let mut at = (hash(left, right) >> 32) as usize & mask;
+        let mut at = (self.hash(left, right) >> 32) as usize & mask;
         loop {
             let slot = &self.slots[at];
             if slot.rank == NEVER || (slot.left == left && slot.right == right) {
@@ -109,15 +116,14 @@ impl PairTable {
     }
 
     #[inline]
+    fn hash(&self, left: u32, right: u32) -> u64 {
+        self.hasher.hash_one(u64::from(left) << 32 | u64::from(right))
+    }
+
+    #[inline]
     fn bit(&self, hash: u64) -> usize {
         (hash >> 24) as usize & (self.merging.len() * 64 - 1)
     }
-}
-
-/// Fibonacci hashing: the high bits of the product are well mixed.
-#[inline]
-fn hash(left: u32, right: u32) -> u64 {
-    (u64::from(left) << 32 | u64::from(right)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]
@@ -153,5 +159,20 @@ mod tests {
         let table = PairTable::new(vec![merge(b, c, 256), merge(a, b, 257), merge(b, c, 256)], &id_of_byte);
         assert_eq!((table.rank(b, c), table.byte_pair(98, 99), table.rank(a, b)), (2, 2, 1));
         assert_eq!(table.merged(2), 256);
+    }
+
+    #[test]
+    fn chosen_merges_do_not_all_belong_into_one_slot() {
+        // A12: with multiplication by the golden ratio, which anybody can undo, these had the same slot of 8192.
+        let is_chosen = |&(left, right): &(u32, u32)| {
+            let pair = u64::from(left) << 32 | u64::from(right);
+            pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & 8191 == 0
+        };
+        let chosen = (0..8192).flat_map(|left| (0..8192).map(move |right| (left, right))).filter(is_chosen).take(4000);
+        let merges: Vec<Merge> = chosen.map(|(left, right)| Merge { left, right, merged: 0 }).collect();
+        let table = PairTable::new(merges, &std::array::from_fn(|byte| byte as u32));
+        assert_eq!((table.merges.len(), table.slots.len()), (4000, 8192));
+        let run = table.slots.split(|slot| slot.rank == NEVER).map(<[Slot]>::len).max();
+        assert!(run < Some(400), "{run:?} slots in a row are taken");
     }
 }
