@@ -138,13 +138,9 @@ pub(super) fn chunk_end(
     if let Some(cut) = (1..target).rev().find(|&at| is_cut(at)) {
         return whole(cut);
     }
-    for at in target..text.len().min(most) {
-        if text[at] == b'\n' {
-            return whole(at + 1);
-        }
-        if is_cut(at) {
-            return whole(at);
-        }
+    let place = (target..text.len().min(most)).find(|&at| text[at] == b'\n' || is_cut(at));
+    if let Some(at) = place {
+        return whole(if text[at] == b'\n' { at + 1 } else { at });
     }
     if text.len() <= most {
         return all_that_there_is;

@@ -365,7 +365,7 @@ mod tests {
                 .unwrap();
             assert_eq!((lens.iter().max(), lens.len()), (Some(&corpus.sizes.most), n_chunks));
             let warnings = ear.warnings.into_inner().unwrap();
-            assert!(warnings.len() == 1 && warnings[0].contains("for 5 MiB and was cut all the same"), "{warnings:?}");
+            assert!(warnings.len() == 1 && warnings[0].contains("for 5 MiB was cut all the same"), "{warnings:?}");
         }
         assert!(read(&corpus).unwrap().1 == [text]);
     }

@@ -212,8 +212,8 @@ mod tests {
             let error = learn_bpe_from_counts(&corpus, &config, &Silent).unwrap_err().to_string();
             assert!(error.contains("line 2: up to here"), "{error}");
         }
-        let two = format!("ox\t3\r\n\r\nxy xy\t5\r\nxy five\n");
-        for corpus in [Corpus::from_text(&*two), Corpus::from_text(two).in_small_chunks(5)] {
+        let two = "ox\t3\r\n\r\nxy xy\t5\r\nxy five\n";
+        for corpus in [Corpus::from_text(two), Corpus::from_text(two).in_small_chunks(5)] {
             let error = learn_bpe_from_counts(&corpus, &config, &Silent).unwrap_err().to_string();
             assert!(error.contains("line 4: 'xy five' is not a word, a tab and a count"), "{error}");
         }

@@ -15,7 +15,7 @@ pub(crate) struct Merge {
     pub(crate) merged: u32,
 }
 
-/// The ranks of all pairs; `u32::MAX` is the rank of a pair that does not merge.
+/// The ranks of all pairs; [`NEVER`] is the rank of a pair that does not merge.
 #[derive(Debug, Clone)]
 pub(crate) struct PairTable {
     /// `[256, 256]` by bytes, not by tokens.
@@ -23,7 +23,7 @@ pub(crate) struct PairTable {
     /// A bit for each pair, by its hash: most pairs that are asked for do not merge, and most of these find a 0 here,
     /// in a cache that is nearer than the slots.
     merging: Vec<u64>,
-    /// A power of two; rank `u32::MAX` marks a free slot.
+    /// A power of two; rank [`NEVER`] marks a free slot.
     slots: Vec<Slot>,
     /// By rank.
     merges: Vec<Merge>,
@@ -41,7 +41,8 @@ struct Slot {
     rank: u32,
 }
 
-const NEVER: u32 = u32::MAX;
+/// The rank of a pair that does not merge; as a time, none.
+pub(super) const NEVER: u32 = u32::MAX;
 
 /// So many bits for each slot: one in sixteen pairs that do not merge is searched for in vain.
 const BITS_PER_SLOT: usize = 8;
