@@ -7,6 +7,8 @@ use std::path::Path;
 use crate::error::Result;
 use crate::progress::{Event, Progress};
 use crate::text::{Chunk, Corpus, LongLines};
+use crate::tokens::added::AddedTokens;
+use crate::tokens::long_lines::long_lines;
 use crate::tokens::tokenizer::Model;
 use crate::tokens::words::WordsMet;
 use crate::tokens::{IdStream, IdStreamBuilder, SpecialTokens, TokenId, Tokenizer};
@@ -31,7 +33,7 @@ pub fn encode_corpus(
     let mut builder = IdStreamBuilder::new(tokenizer.n_tokens(), spool_folder);
     let mut met = WordsMet::default();
     corpus.for_each_chunk_with(
-        long_lines(tokenizer),
+        long_lines_of(tokenizer),
         "encoding",
         progress,
         |chunk| encode_chunk(chunk, tokenizer),
@@ -61,12 +63,14 @@ pub fn encode_corpus(
     builder.finish()
 }
 
-/// Whether the lines of a corpus may be cut to be encoded.
-pub(super) fn long_lines(tokenizer: &Tokenizer) -> LongLines {
-    match &tokenizer.model {
-        Model::Bpe(bpe) => bpe.long_lines(tokenizer.normalizer),
-        Model::Words(_) => LongLines::Cut,
-    }
+/// Whether lines may be cut to be encoded; special tokens are text.
+pub(super) fn long_lines_of(tokenizer: &Tokenizer) -> LongLines {
+    let none = AddedTokens::default();
+    let (pattern, added) = match &tokenizer.model {
+        Model::Bpe(bpe) => (Some(&bpe.pattern), &bpe.added),
+        Model::Words(_) => (None, &none),
+    };
+    long_lines(pattern, added, SpecialTokens::AsText, tokenizer.normalizer)
 }
 
 /// A chunk as ids.

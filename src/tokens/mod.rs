@@ -13,6 +13,7 @@ mod encode_corpus;
 mod frame;
 mod gpt2_files;
 mod id_stream;
+mod long_lines;
 mod names;
 mod open;
 mod pretokenize;

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::text::Corpus;
-use crate::tokens::encode_corpus::long_lines;
+use crate::tokens::encode_corpus::long_lines_of;
 use crate::tokens::words::WordSplit;
 use crate::tokens::{TokenId, Tokenizer};
 
@@ -69,7 +69,7 @@ pub fn survey(corpus: &Corpus, tokenizer: &Tokenizer, progress: &dyn Progress) -
     let empty = || Survey { counts: vec![0; tokenizer.n_tokens()], ..Survey::default() };
     let idle: Mutex<Vec<Survey>> = Mutex::default();
     corpus.for_each_chunk_with(
-        long_lines(tokenizer),
+        long_lines_of(tokenizer),
         "surveying",
         progress,
         |chunk| {

@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use super::config::{BpeConfig, TrainerRules};
 use super::count::PieceCounts;
 use super::merges::{Limits, learn_merges, most_frequent};
-use super::model::{Bpe, long_lines};
+use super::model::Bpe;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
 use crate::text::{Chunk, Corpus, LongLines};
 use crate::tokens::Tokenizer;
 use crate::tokens::added::{AddedTokens, SpecialTokens, Stretch};
+use crate::tokens::long_lines::long_lines;
 
 /// Learns a byte-level BPE from a text.
 ///
@@ -131,7 +132,7 @@ fn count_pieces(corpus: &Corpus, config: &BpeConfig, progress: &dyn Progress) ->
         TrainerRules::Ours => config.added_tokens()?,
         TrainerRules::HuggingFace => AddedTokens::default(),
     };
-    let long_lines = long_lines(&config.pattern, &special, SpecialTokens::Found, config.normalizer);
+    let long_lines = long_lines(Some(&config.pattern), &special, SpecialTokens::Found, config.normalizer);
     let count_stretch = |counts: &mut PieceCounts, text: &[u8]| {
         counts.count_text(&config.pattern, &config.normalizer.apply(text));
     };

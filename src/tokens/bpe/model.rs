@@ -4,8 +4,7 @@ use std::sync::Mutex;
 
 use super::encode::{Merger, Workspace};
 use super::pair_table::{Merge, PairTable};
-use crate::text::{LongLines, Normalizer};
-use crate::tokens::added::{AddedToken, AddedTokens, SpecialTokens};
+use crate::tokens::added::AddedTokens;
 use crate::tokens::pretokenize::Pattern;
 use crate::tokens::token_table::TokenTable;
 use crate::tokens::{TokenId, byte_alphabet};
@@ -72,11 +71,6 @@ impl Bpe {
         Ok(Bpe { pattern, tokens, merger: Merger::new(id_of_byte, pairs), added, idle: Mutex::default() })
     }
 
-    /// Whether long lines may be cut to be encoded; special tokens are text.
-    pub(crate) fn long_lines(&self, normalizer: Normalizer) -> LongLines {
-        long_lines(&self.pattern, &self.added, SpecialTokens::AsText, normalizer)
-    }
-
     /// From now on a piece that is a token is that token, whatever the merges would make of it.
     pub(crate) fn prefer_whole_pieces(&mut self) {
         let tokens = self.tokens.iter().enumerate().map(|(id, token)| (token.into(), id as u32));
@@ -106,24 +100,4 @@ impl Bpe {
             idle.push(workspace);
         }
     }
-}
-
-/// Whether a line has the same pieces when it is cut before a space that follows something else than white space.
-///
-/// The patterns that are known begin a piece at every such space, and look no further back and no further ahead. Of a
-/// regular expression that is not known, and the text is one piece where there is none. Added tokens with a space in them, or
-/// that take the white space behind, may lie across it.
-pub(super) fn long_lines(
-    pattern: &Pattern,
-    added: &AddedTokens,
-    special: SpecialTokens,
-    normalizer: Normalizer,
-) -> LongLines {
-    let is_found = |token: &&AddedToken| special != SpecialTokens::AsText || !token.special;
-    let has_space = |text: &[u8]| text.contains(&b' ');
-    let may_cross = |token: &AddedToken| {
-        let content = token.content.as_bytes();
-        token.rstrip || has_space(content) || has_space(&normalizer.apply(content))
-    };
-    if pattern.is_known() && !added.iter().filter(is_found).any(may_cross) { LongLines::Cut } else { LongLines::Whole }
 }
