@@ -7,6 +7,7 @@
 //! well a tokenizer fits a text.
 
 mod added;
+mod bits;
 mod bpe;
 mod byte_alphabet;
 mod encode_corpus;

@@ -23,6 +23,7 @@ use super::merge::LongPiece;
 use super::pair_table::{Merge, NEVER};
 use super::trie::{NONE, Trie};
 use crate::tokens::TokenId;
+use crate::tokens::bits::{has, take};
 
 /// What is known about all tokens; built when it is worth it.
 ///
@@ -195,9 +196,7 @@ impl Backtracker {
             // The longest that fits.
             while token != NONE {
                 let end = at + self.lens[token as usize] as usize;
-                if path.open[end / 64] >> (end % 64) & 1 == 1
-                    && before.is_none_or(|before| self.are_compatible(merger, before, token))
-                {
+                if has(&path.open, end) && before.is_none_or(|before| self.are_compatible(merger, before, token)) {
                     break;
                 }
                 token = self.tokens[token as usize].shorter;
@@ -208,7 +207,7 @@ impl Backtracker {
                 next = self.trie.longest(&piece[at..]);
             } else {
                 // Nothing follows the token before: no token can end here.
-                path.open[at / 64] &= !(1 << (at % 64));
+                take(&mut path.open, at);
                 let before = path.tokens.pop().expect("the first token has no other before it, so a byte always fits");
                 at -= self.lens[before as usize] as usize;
                 next = self.tokens[before as usize].shorter;

@@ -14,6 +14,7 @@ use std::ops::RangeInclusive;
 use super::backtrack::Token;
 use super::encode::Merger;
 use super::pair_table::NEVER;
+use crate::tokens::bits::{has, put};
 
 /// A merge with parts that are shorter than their characters may enter so many pairs of characters. Where there are
 /// more, the characters on the side with fewer are never cut off there.
@@ -43,7 +44,7 @@ pub(super) type Unit = u32;
 const OTHER: Unit = 0;
 
 /// So many places are handed over at a time.
-pub(super) const MAX_CUTS: usize = 32;
+pub(super) const MAX_PLACES: usize = 32;
 
 impl Cutter {
     /// `bytes` are those of the tokens by time.
@@ -66,7 +67,7 @@ impl Cutter {
         cutter.shift = 64 - n_bits.trailing_zeros();
         for (left, right) in pairs {
             let bit = cutter.bit(left, right);
-            cutter.joined[bit / 64] |= 1 << (bit % 64);
+            put(&mut cutter.joined, bit);
         }
         cutter
     }
@@ -75,17 +76,17 @@ impl Cutter {
     #[inline]
     pub(crate) fn for_each_cut(&self, piece: &[u8], mut places: impl FnMut(&[usize])) {
         let (mut at, mut before, mut loose_before) = (0, OTHER, 0);
-        let mut found = [0; MAX_CUTS];
+        let mut found = [0; MAX_PLACES];
         let mut n_found = 0;
         while at < piece.len() {
             let (unit, len) = unit_at(piece, at);
             let loose = self.loose(unit);
             let bit = self.bit(before, unit);
-            let is_joined = self.joined[bit / 64] >> (bit % 64) & 1 | loose_before & BEHIND | loose & BEFORE;
+            let is_joined = u64::from(has(&self.joined, bit)) | loose_before & BEHIND | loose & BEFORE;
             // Whether a place is one is hard to guess, so it is written in any case and the next may write over it.
             found[n_found] = at;
             n_found += usize::from((is_joined == 0) & (before != OTHER) & (unit != OTHER));
-            if n_found == MAX_CUTS {
+            if n_found == MAX_PLACES {
                 places(&found);
                 n_found = 0;
             }

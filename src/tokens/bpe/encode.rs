@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use super::backtrack::{Backtracker, Path};
 use super::cache::{Asked, Lines, MAX_INLINE, MAX_KEPT, PieceCache, fingerprint};
 use super::count::{MAX_SHORT, short_key};
-use super::cut::MAX_CUTS;
+use super::cut::MAX_PLACES;
 use super::merge::LongPiece;
 use super::pair_table::PairTable;
 use crate::tokens::TokenId;
@@ -80,7 +80,7 @@ impl Default for Workspace {
 const LOOKED_UP: usize = 256;
 
 /// Or a few more, when the last is cut into parts.
-const MAX_ASKED: usize = LOOKED_UP + MAX_CUTS;
+const MAX_ASKED: usize = LOOKED_UP + MAX_PLACES;
 
 /// Room for the ids of so many.
 const MAX_FOUND: usize = MAX_ASKED * MAX_INLINE;
@@ -219,7 +219,7 @@ impl Merger {
         // A part must not be taken for a whole piece, where that makes a difference.
         let mark = if self.whole.is_some() { PART } else { 0 };
         let mut first = piece.start;
-        let mut found = [(0, 0); MAX_CUTS];
+        let mut found = [(0, 0); MAX_PLACES];
         cutter.for_each_cut(&text[piece.clone()], |places| {
             for (place, part) in places.iter().zip(&mut found) {
                 let end = piece.start + place;

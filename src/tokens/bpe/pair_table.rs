@@ -7,6 +7,8 @@ use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
 
+use crate::tokens::bits::{has, put};
+
 /// Two tokens and what they become; its rank is its place in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Merge {
@@ -65,7 +67,7 @@ impl PairTable {
             let at = table.find(left, right);
             table.slots[at] = Slot { left, right, rank: rank as u32 };
             let bit = table.bit(table.hash(left, right));
-            table.merging[bit / 64] |= 1 << (bit % 64);
+            put(&mut table.merging, bit);
         }
         for left in 0..256 {
             for right in 0..256 {
@@ -90,7 +92,7 @@ impl PairTable {
     #[inline]
     pub(crate) fn rank(&self, left: u32, right: u32) -> u32 {
         let bit = self.bit(self.hash(left, right));
-        if self.merging[bit / 64] >> (bit % 64) & 1 == 0 {
+        if !has(&self.merging, bit) {
             return NEVER;
         }
         self.slots[self.find(left, right)].rank
