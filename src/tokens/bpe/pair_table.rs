@@ -50,7 +50,8 @@ pub(super) const NEVER: u32 = u32::MAX;
 const BITS_PER_SLOT: usize = 8;
 
 impl PairTable {
-    /// A table of `merges`, which are fewer than 2³¹; a pair that occurs twice has its last rank, as with Hugging Face.
+    /// A table of `merges`, which are fewer than 2³¹; a pair that occurs twice has its last rank, as with Hugging Face. The ids of
+    /// the bytes are different.
     pub(crate) fn new(merges: Vec<Merge>, id_of_byte: &[u32; 256]) -> PairTable {
         let n_slots = (merges.len() * 2).next_power_of_two().max(16);
         let merged = merges.iter().map(|merge| merge.merged).collect();
@@ -62,17 +63,19 @@ impl PairTable {
             merged,
             hasher: DefaultHashBuilder::default(),
         };
+        let last = id_of_byte.iter().fold(0, |last, &id| last.max(id));
+        let mut byte_of_id: Vec<Option<u8>> = vec![None; last as usize + 1];
+        (0..=255).for_each(|byte| byte_of_id[id_of_byte[usize::from(byte)] as usize] = Some(byte));
+        let byte_of = |id: u32| byte_of_id.get(id as usize).copied().flatten().map(usize::from);
         for rank in 0..table.merges.len() {
             let Merge { left, right, .. } = table.merges[rank];
+            if let (Some(left), Some(right)) = (byte_of(left), byte_of(right)) {
+                table.byte_pairs[left << 8 | right] = rank as u32;
+            }
             let at = table.find(left, right);
             table.slots[at] = Slot { left, right, rank: rank as u32 };
             let bit = table.bit(table.hash(left, right));
             put(&mut table.merging, bit);
-        }
-        for left in 0..256 {
-            for right in 0..256 {
-                table.byte_pairs[left << 8 | right] = table.rank(id_of_byte[left], id_of_byte[right]);
-            }
         }
         table
     }
