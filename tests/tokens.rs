@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use wordgrove::text::{Corpus, Form, Normalizer};
 use wordgrove::tokens::{
-    BpeConfig, IdStream, Pattern, SpecialTokens, WordsConfig, encode_corpus, learn_bpe, learn_words,
+    BpeConfig, IdStream, Pattern, SpecialTokens, TrainerRules, WordsConfig, encode_corpus, learn_bpe, learn_words,
 };
 use wordgrove::{Error, Event, Progress, Silent, TokenId, Tokenizer};
 
@@ -63,6 +63,56 @@ fn ids_are_those_of_hugging_face() {
         let tokenizer = Tokenizer::open(Path::new(tokenizer), pattern).unwrap();
         let special = if how == "framed" { SpecialTokens::Framed } else { SpecialTokens::AsText };
         println!("{golden}: {} strings", check_ids(&tokenizer, Path::new(ids), special));
+    }
+}
+
+/// The merges of a tokenizer, each as its two tokens with a space between.
+fn merges_of(tokenizer: &Tokenizer) -> Vec<String> {
+    let json: serde_json::Value = serde_json::from_str(&tokenizer.to_json()).unwrap();
+    let spelled = |merge: &serde_json::Value| match merge {
+        serde_json::Value::String(merge) => merge.clone(),
+        pair => format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
+    };
+    json["model"]["merges"].as_array().unwrap().iter().map(spelled).collect()
+}
+
+#[test]
+fn merges_are_those_of_hugging_face() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokens");
+    let corpus = Corpus::open(&[fixtures.join("text.txt")]).unwrap();
+    let learned = std::fs::read_to_string(fixtures.join("learned.json")).unwrap();
+    let cases: Vec<serde_json::Value> = serde_json::from_str(&learned).unwrap();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let expected: Vec<&str> =
+            case["merges"].as_array().unwrap().iter().map(|merge| merge.as_str().unwrap()).collect();
+        let max_token_length = case["max_token_length"].as_u64().map(|len| len as usize);
+        let config = BpeConfig {
+            vocab_size: 757,
+            min_frequency: case["min_frequency"].as_u64().unwrap_or(0),
+            special_tokens: vec!["<|end|>".into()],
+            max_token_length,
+            // Where they differ, Hugging Face's trainer was given the text as ours is to see it.
+            rules: if case["cut"] == true { TrainerRules::Ours } else { TrainerRules::HuggingFace },
+            ..BpeConfig::default()
+        };
+        assert_eq!(merges_of(&learn_bpe(&corpus, &config, &Silent).unwrap()), expected, "{}", case["name"]);
+        if let Some(len) = max_token_length {
+            // Our limit is the longest token; theirs is one more, but two bytes always merge.
+            let ours = BpeConfig {
+                vocab_size: 756,
+                special_tokens: Vec::new(),
+                max_token_length: Some((len - 1).max(2)),
+                rules: TrainerRules::Ours,
+                ..config
+            };
+            assert_eq!(
+                merges_of(&learn_bpe(&corpus, &ours, &Silent).unwrap()),
+                expected,
+                "{}, by our rules",
+                case["name"]
+            );
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! In: the text of a file, as much of it as is at hand. Out: how long the next chunk is; and, of a chunk, its lines.
 //!
-//! A chunk ends after a line end if it can. A line that is longer than a chunk is cut before a space that follows
-//! something else than white space: every pre-tokenizer here starts a new piece at such a space, so the cut changes
-//! nothing. Only a line with no such space for [`ChunkSizes::most`] bytes is cut between any two characters.
+//! A chunk ends after a line end if it can. A line that is longer than a chunk may be cut before a space that follows
+//! something else than white space, where whoever works on the chunks begins anew at such a space anyhow; [`LongLines`]
+//! says whether they do. Only a line with no place to cut it for [`ChunkSizes::most`] bytes is cut between any two
+//! characters: memory goes before it, and the corpus says so.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,8 +23,28 @@ pub(super) struct ChunkSizes {
 }
 
 /// A megabyte keeps a worker busy for tens of milliseconds, long against what handing it out costs, and is little memory
-/// per worker. Sixteen megabytes without a space are not prose.
-pub(super) const CHUNK_SIZES: ChunkSizes = ChunkSizes { target: 1 << 20, most: 16 << 20 };
+/// per worker. Sixty-four megabytes are a long line even for a genome or for all the books of a language without spaces,
+/// and memory that a machine has.
+pub(super) const CHUNK_SIZES: ChunkSizes = ChunkSizes { target: 1 << 20, most: 64 << 20 };
+
+/// What becomes of a line that is longer than a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongLines {
+    /// It is cut before a space that follows something else than white space. Right for words between spaces, and for
+    /// patterns that begin a new piece at every such space.
+    Cut,
+    /// It is one chunk, up to 64 MiB.
+    Whole,
+}
+
+/// Where a chunk ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChunkEnd {
+    /// The length of the chunk.
+    pub len: usize,
+    /// Whether a line is cut there that should not be.
+    pub tears: bool,
+}
 
 /// A piece of a corpus, about a megabyte; never of two files.
 #[derive(Debug)]
@@ -102,38 +123,43 @@ impl Chunk {
     }
 }
 
-/// The length of the first chunk of `text`, or `None` when more of the text must be at hand to tell.
+/// Where the first chunk of `text` ends, or `None` when more of the text must be at hand to tell.
 ///
 /// `text_is_whole`: nothing follows `text` in its file. Then the answer is never `None`.
-pub(super) fn chunk_len(text: &[u8], text_is_whole: bool, sizes: ChunkSizes) -> Option<usize> {
+pub(super) fn chunk_end(
+    text: &[u8],
+    text_is_whole: bool,
+    long_lines: LongLines,
+    sizes: ChunkSizes,
+) -> Option<ChunkEnd> {
     let ChunkSizes { target, most } = sizes;
+    let whole = |len| Some(ChunkEnd { len, tears: false });
+    let all_that_there_is = if text_is_whole { whole(text.len()) } else { None };
     if text.len() <= target {
-        return text_is_whole.then_some(text.len());
+        return all_that_there_is;
     }
     if let Some(end) = text[..target].iter().rposition(|&byte| byte == b'\n') {
-        return Some(end + 1);
+        return whole(end + 1);
     }
-    if let Some(cut) = (1..target).rev().find(|&at| is_good_cut(text, at)) {
-        return Some(cut);
+    let is_cut = |at: usize| long_lines == LongLines::Cut && is_good_cut(text, at);
+    if let Some(cut) = (1..target).rev().find(|&at| is_cut(at)) {
+        return whole(cut);
     }
-    for at in target..text.len().min(most) {
-        if text[at] == b'\n' {
-            return Some(at + 1);
-        }
-        if is_good_cut(text, at) {
-            return Some(at);
-        }
+    let place = (target..text.len().min(most)).find(|&at| text[at] == b'\n' || is_cut(at));
+    if let Some(at) = place {
+        return whole(if text[at] == b'\n' { at + 1 } else { at });
     }
     if text.len() <= most {
-        return text_is_whole.then_some(text.len());
+        return all_that_there_is;
     }
     if text[most] == b'\n' {
         // Also keeps `\r` and `\n` together.
-        return Some(most + 1);
+        return whole(most + 1);
     }
     let is_continuation = |at: usize| text[at] & 0b1100_0000 == 0b1000_0000;
     // Four bytes are the longest character; what has more continuation bytes in a row is no UTF-8 and has no borders.
-    Some((most.saturating_sub(3).max(1)..=most).rev().find(|&at| !is_continuation(at)).unwrap_or(most))
+    let len = (most.saturating_sub(3).max(1)..=most).rev().find(|&at| !is_continuation(at)).unwrap_or(most);
+    Some(ChunkEnd { len, tears: true })
 }
 
 /// Whether a space at `at` follows something else than white space.
@@ -172,34 +198,56 @@ mod tests {
         assert_eq!(owned(b"", false).lines().count(), 0);
     }
 
+    /// Where a chunk ends whose lines may be cut.
+    fn cut(text: &[u8], text_is_whole: bool) -> Option<ChunkEnd> {
+        chunk_end(text, text_is_whole, LongLines::Cut, SMALL)
+    }
+
+    fn at(len: usize) -> Option<ChunkEnd> {
+        Some(ChunkEnd { len, tears: false })
+    }
+
+    fn torn(len: usize) -> Option<ChunkEnd> {
+        Some(ChunkEnd { len, tears: true })
+    }
+
     #[test]
     fn chunks_end_after_a_line_else_before_a_word_else_between_characters() {
-        assert_eq!(chunk_len(b"ab\ncd\nefgh ijk", true, SMALL), Some(6));
-        assert_eq!(chunk_len(b"abc de fgh ijk", true, SMALL), Some(6));
-        assert_eq!(chunk_len(b"abcdefghijk lm", true, SMALL), Some(11));
-        assert_eq!(chunk_len(b"abcdefghijk\nlm", true, SMALL), Some(12));
-        assert_eq!(chunk_len("日本語日本語日本語".as_bytes(), true, SMALL), Some(24));
-        assert_eq!(chunk_len("a日本語日本語日本語".as_bytes(), true, SMALL), Some(22));
-        assert_eq!(chunk_len(&[0x80; 100], true, SMALL), Some(24));
+        assert_eq!(cut(b"ab\ncd\nefgh ijk", true), at(6));
+        assert_eq!(cut(b"abc de fgh ijk", true), at(6));
+        assert_eq!(cut(b"abcdefghijk lm", true), at(11));
+        assert_eq!(cut(b"abcdefghijk\nlm", true), at(12));
+        assert_eq!(cut("日本語日本語日本語".as_bytes(), true), torn(24));
+        assert_eq!(cut("a日本語日本語日本語".as_bytes(), true), torn(22));
+        assert_eq!(cut(&[0x80; 100], true), torn(24));
+    }
+
+    #[test]
+    fn lines_that_must_stay_whole_are_cut_only_where_they_are_too_long() {
+        let whole = |text: &[u8]| chunk_end(text, true, LongLines::Whole, SMALL);
+        assert_eq!(whole(b"ab\ncd\nefgh ijk"), at(6));
+        assert_eq!(whole(b"abc de fgh ijk"), at(14));
+        assert_eq!(whole(b"abc de fgh ijk\nl"), at(15));
+        assert_eq!(whole(b"abc de fgh ijk lm nop qr s"), torn(24));
     }
 
     #[test]
     fn a_space_after_white_space_of_any_kind_is_no_place_to_cut() {
         for white in [" ", "\t", "\u{b}", "\u{85}", "\u{a0}", "\u{2003}", "\u{3000}"] {
             let text = format!("abcde{white} fg");
-            assert_ne!(chunk_len(text.as_bytes(), false, SMALL), Some(5 + white.len()), "{white:?}");
+            assert_ne!(cut(text.as_bytes(), false), at(5 + white.len()), "{white:?}");
         }
-        assert_eq!(chunk_len("abc\u{e9} fghi".as_bytes(), true, SMALL), Some(5));
-        assert_eq!(chunk_len(b"abc\xff fghij", true, SMALL), Some(4));
+        assert_eq!(cut("abc\u{e9} fghi".as_bytes(), true), at(5));
+        assert_eq!(cut(b"abc\xff fghij", true), at(4));
     }
 
     #[test]
     fn more_text_is_asked_for_until_the_cut_is_certain() {
-        assert_eq!(chunk_len(b"a\nb", false, SMALL), None);
-        assert_eq!(chunk_len(b"abcdefghijklmn", false, SMALL), None);
-        assert_eq!(chunk_len(b"abcdefghijklmnopqrstuvwx", false, SMALL), None);
-        assert_eq!(chunk_len(b"abcdefghijklmnopqrstuvwx", true, SMALL), Some(24));
-        assert_eq!(chunk_len(b"abcdefghijklmnopqrstuvwxy", false, SMALL), Some(24));
-        assert_eq!(chunk_len(b"abcdefghijklmnopqrstuvw\r\n", false, SMALL), Some(25));
+        assert_eq!(cut(b"a\nb", false), None);
+        assert_eq!(cut(b"abcdefghijklmn", false), None);
+        assert_eq!(cut(b"abcdefghijklmnopqrstuvwx", false), None);
+        assert_eq!(cut(b"abcdefghijklmnopqrstuvwx", true), at(24));
+        assert_eq!(cut(b"abcdefghijklmnopqrstuvwxy", false), torn(24));
+        assert_eq!(cut(b"abcdefghijklmnopqrstuvw\r\n", false), at(25));
     }
 }

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::files::FileBytes;
-use crate::progress::{Progress, Silent};
-use crate::text::chunks::{CHUNK_SIZES, Chunk, ChunkSizes};
+use crate::progress::{Event, Progress, Silent};
+use crate::text::chunks::{CHUNK_SIZES, Chunk, ChunkSizes, LongLines};
 use crate::text::reader::{Batch, ChunkReader};
 use crate::text::reporter::Reporter;
 use crate::text::source::Source;
@@ -105,24 +105,25 @@ impl Corpus {
 
     /// The error for a corpus in which a tokenizer found nothing.
     pub fn no_words(&self) -> Error {
-        let path = self.sources.first().map(|source| source.path.clone()).unwrap_or_default();
         let others = match self.sources.len() {
             0 | 1 => String::new(),
             2 => " in this file and one other".to_string(),
             n => format!(" in this file and {} others", n - 1),
         };
-        Error::format(path, format!("no words found{others}: the text is empty or only white space"))
+        Error::format(self.path(0), format!("no words found{others}: the text is empty or only white space"))
     }
 
-    /// Calls `work` for every chunk on rayon's threads, and `collect` on this thread with the results, in the order of
-    /// the text.
-    ///
-    /// A few batches of chunks are in memory at a time, each about two megabytes for every thread. Between batches
-    /// `progress` hears of `stage` how many bytes of the files on disk are done, and may stop the work.
+    /// The same text in chunks of a few bytes.
+    #[cfg(test)]
+    pub(crate) fn in_small_chunks(mut self, target: usize) -> Corpus {
+        self.sizes.target = target;
+        self
+    }
+
+    /// [`for_each_chunk_with`](Corpus::for_each_chunk_with) lines that are cut where they are longer than a chunk.
     ///
     /// # Errors
-    /// What `collect` returns; [`Error::Format`] for a compressed stream that is damaged or a file that became shorter;
-    /// [`Error::Interrupted`].
+    /// The same.
     ///
     /// # Example
     /// ```
@@ -141,9 +142,30 @@ impl Corpus {
         stage: &'static str,
         progress: &dyn Progress,
         work: impl Fn(&Chunk) -> T + Sync,
+        collect: impl FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        self.for_each_chunk_with(LongLines::Cut, stage, progress, work, collect)
+    }
+
+    /// Calls `work` for every chunk on rayon's threads, and `collect` on this thread with the results, in the order of
+    /// the text.
+    ///
+    /// A few batches of chunks are in memory at a time, each about two megabytes for every thread. Between batches
+    /// `progress` hears of `stage` how many bytes of the files on disk are done, and may stop the work. It also hears when
+    /// a line was so long, and had no place to cut it, that it was cut all the same.
+    ///
+    /// # Errors
+    /// What `collect` returns; [`Error::Format`] for a compressed stream that is damaged or a file that became shorter;
+    /// [`Error::Interrupted`].
+    pub fn for_each_chunk_with<T: Send>(
+        &self,
+        long_lines: LongLines,
+        stage: &'static str,
+        progress: &dyn Progress,
+        work: impl Fn(&Chunk) -> T + Sync,
         mut collect: impl FnMut(T) -> Result<()>,
     ) -> Result<()> {
-        let mut reader = ChunkReader::new(&self.sources, self.sizes);
+        let mut reader = ChunkReader::new(&self.sources, long_lines, self.sizes);
         let work = |chunk: &Chunk| {
             chunk.check()?;
             let result = work(chunk);
@@ -155,9 +177,19 @@ impl Corpus {
         let mut results: Vec<T> = Vec::new();
         let mut results_end = 0;
         let mut reporter = Reporter::new(stage, Some(self.size_bytes()), progress);
+        let mut is_told = false;
         while !batch.chunks.is_empty() || !results.is_empty() {
             if progress.stop_requested() {
                 return Err(Error::Interrupted(format!(" while {stage}")));
+            }
+            if let Some(file) = batch.torn.filter(|_| !is_told) {
+                is_told = true;
+                progress.report(&Event::Warning(&format!(
+                    "{}: a line without a place to cut it for {} MiB was cut all the same: it may have other tokens \
+                     there than as a whole; break it into lines",
+                    self.path(file).display(),
+                    self.sizes.most >> 20
+                )));
             }
             let (mut next, mut worked): (_, Result<Vec<T>>) = (Ok(Batch::default()), Ok(Vec::new()));
             let collected = rayon::in_place_scope(|scope| {
@@ -207,7 +239,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::progress::Event;
     use crate::text::compression::Compression;
     use crate::text::compression::tests::compress;
 
@@ -315,23 +346,30 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_many_megabytes_comes_in_bounded_chunks() {
+    fn a_line_of_many_megabytes_comes_in_bounded_chunks_and_is_warned_of_where_it_is_torn() {
         let mut text = b"word ".repeat(1 << 20);
-        text.resize(text.len() + (20 << 20), b'a');
-        let corpus = Corpus::from_text(text.clone());
-        let mut longest = 0;
-        corpus
-            .for_each_chunk(
-                "reading",
-                &Silent,
-                |chunk| chunk.bytes().len(),
-                |n| {
-                    longest = longest.max(n);
-                    Ok(())
-                },
-            )
-            .unwrap();
-        assert_eq!(longest, CHUNK_SIZES.most);
+        text.resize(text.len() + (6 << 20), b'a');
+        let mut corpus = Corpus::from_text(text.clone());
+        corpus.sizes.most = 5 << 20;
+        for (long_lines, n_chunks) in [(LongLines::Cut, 8), (LongLines::Whole, 3)] {
+            let mut lens = Vec::new();
+            let ear = Ear::default();
+            corpus
+                .for_each_chunk_with(
+                    long_lines,
+                    "reading",
+                    &ear,
+                    |chunk| chunk.bytes().len(),
+                    |n| {
+                        lens.push(n);
+                        Ok(())
+                    },
+                )
+                .unwrap();
+            assert_eq!((lens.iter().max(), lens.len()), (Some(&corpus.sizes.most), n_chunks));
+            let warnings = ear.warnings.into_inner().unwrap();
+            assert!(warnings.len() == 1 && warnings[0].contains("for 5 MiB was cut all the same"), "{warnings:?}");
+        }
         assert!(read(&corpus).unwrap().1 == [text]);
     }
 
@@ -496,13 +534,18 @@ mod tests {
     #[derive(Default)]
     struct Ear {
         heard: Mutex<Vec<(u64, Option<u64>)>>,
+        warnings: Mutex<Vec<String>>,
         stop: bool,
     }
 
     impl Progress for Ear {
         fn report(&self, event: &Event<'_>) {
-            if let Event::Step { stage: "reading", done, total, unit: "bytes" } = event {
-                self.heard.lock().unwrap().push((*done, *total));
+            match event {
+                Event::Step { stage: "reading", done, total, unit: "bytes" } => {
+                    self.heard.lock().unwrap().push((*done, *total));
+                }
+                Event::Warning(warning) => self.warnings.lock().unwrap().push(warning.to_string()),
+                _ => {}
             }
         }
 

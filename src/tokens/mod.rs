@@ -7,12 +7,14 @@
 //! well a tokenizer fits a text.
 
 mod added;
+mod bits;
 mod bpe;
 mod byte_alphabet;
 mod encode_corpus;
 mod frame;
 mod gpt2_files;
 mod id_stream;
+mod long_lines;
 mod names;
 mod open;
 mod pretokenize;

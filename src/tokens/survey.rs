@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::text::Corpus;
+use crate::tokens::encode_corpus::long_lines_of;
 use crate::tokens::words::WordSplit;
 use crate::tokens::{TokenId, Tokenizer};
 
@@ -67,7 +68,8 @@ fn ratio(a: u64, b: u64) -> Option<f64> {
 pub fn survey(corpus: &Corpus, tokenizer: &Tokenizer, progress: &dyn Progress) -> Result<Survey> {
     let empty = || Survey { counts: vec![0; tokenizer.n_tokens()], ..Survey::default() };
     let idle: Mutex<Vec<Survey>> = Mutex::default();
-    corpus.for_each_chunk(
+    corpus.for_each_chunk_with(
+        long_lines_of(tokenizer),
         "surveying",
         progress,
         |chunk| {

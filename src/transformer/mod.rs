@@ -15,6 +15,7 @@ mod bert;
 mod block;
 mod cache;
 mod checkpoint;
+mod claim;
 mod config;
 mod embed;
 mod feed_forward;
@@ -46,6 +47,7 @@ pub use batches::{
 pub use beam::{BeamConfig, Continued, Hypothesis, beam_search};
 pub use cache::{Cache, Memory};
 pub use checkpoint::{Checkpoint, Extra};
+pub use claim::Claim;
 pub use config::{Estimate, Norm, OutputLayer, Positions, Shape, TransformerConfig};
 pub use embed::embed;
 pub use fit::{FitConfig, batch_loss, fit, mean_loss};
@@ -61,5 +63,3 @@ pub use run::{OpenedRun, Run, RunState};
 pub use sample::{Sampling, distribution, draw};
 pub use threads::leave_threads_to_rayon;
 pub use translate::{TranslateConfig, translate};
-
-pub use crate::vectors::destination::Claim;

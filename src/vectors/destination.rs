@@ -7,15 +7,12 @@
 //! between is told where the old folder is ([`missing`]).
 //!
 //! # What a killed run leaves behind
-//! `.NAME.wordgrove-lock`, beside NAME, is what a long run holds a lock on meanwhile ([`Claim`]); the next run takes it over
-//! and removes it.
-//!
 //! `.NAME.wordgrove-new-XXXXXX`, beside NAME. A run holds a lock on its new folder while it lives, so the next run with
 //! the same destination removes those that nobody holds, once they are a minute old (a folder is made a moment before it
 //! is locked). `.NAME.wordgrove-old-XXXXXX` is an old folder set aside; it goes only after a new one is in place.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -86,66 +83,6 @@ fn write_flushed(path: &Path, contents: &dyn Fn(&mut dyn Write) -> io::Result<()
     let (file, checksum) = out.into_inner().map_err(|error| error.into_error())?.finish();
     file.sync_all()?;
     Ok(checksum)
-}
-
-/// The word that nobody else works on the same destination, for as long as it lives.
-///
-/// Folders are replaced whole, so two runs do no harm to each other's files, but the work of the one that ends first is lost.
-#[derive(Debug)]
-pub struct Claim {
-    /// `None` where files cannot be locked.
-    locked: Option<(PathBuf, File)>,
-}
-
-impl Claim {
-    /// Claims the folder that is to be at `path`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when another run holds it; whatever keeps a folder from being put there.
-    pub fn new(path: &Path) -> Result<Claim> {
-        let target = resolve(path)?;
-        let name = parent(&target).join(format!("{}lock", beside_prefix(&target)));
-        loop {
-            let file = File::options().write(true).create(true).truncate(false).open(&name).map_err(Error::io(path))?;
-            match file.try_lock() {
-                Ok(()) if is_at(&file, &name) => return Ok(Claim { locked: Some((name, file)) }),
-                // Whoever held it has just removed it.
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let busy = "another run is working on this: wait until it has ended, or choose another --output";
-                    return Err(Error::io(path)(io::Error::new(io::ErrorKind::ResourceBusy, busy)));
-                }
-                Err(TryLockError::Error(_)) => {
-                    let _ = fs::remove_file(&name);
-                    return Ok(Claim { locked: None });
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if let Some((name, _)) = &self.locked {
-            // While it is locked, so that it is nobody else's. What stays is in nobody's way.
-            let _ = fs::remove_file(name);
-        }
-    }
-}
-
-/// Whether `path` still leads to the file that was opened.
-fn is_at(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        file.metadata().map(identity).ok() == fs::metadata(path).map(identity).ok()
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = file;
-        path.exists()
-    }
 }
 
 /// Waits until no other run is putting a folder in place beside `path`, and keeps others waiting while the result lives.
@@ -223,7 +160,7 @@ fn set_aside(path: &Path) -> Option<PathBuf> {
 }
 
 /// The folder that `path` means: through links where it exists, else its name in an existing parent.
-fn resolve(path: &Path) -> Result<PathBuf> {
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
     match fs::canonicalize(path) {
         Ok(target) if !target.is_dir() => Err(Error::format(path, "is a file, expected a folder or nothing")),
         Ok(target) if target.file_name().is_none() => Err(Error::format(path, "is the root folder")),
@@ -407,22 +344,6 @@ mod tests {
     fn a_folder_that_is_not_put_in_place_vanishes() {
         let home = tempfile::tempdir().unwrap();
         drop(write_new(&home.path().join("model"), "first"));
-        assert!(names(home.path()).is_empty());
-    }
-
-    #[test]
-    fn a_destination_has_one_claim_at_a_time_and_a_dead_one_is_taken_over() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("model");
-        let first = Claim::new(&path).unwrap();
-        let refused = Claim::new(&path).unwrap_err().to_string();
-        assert!(refused.contains("model") && refused.contains("another run"), "{refused}");
-        Claim::new(&home.path().join("other")).unwrap();
-        drop(first);
-        assert!(names(home.path()).is_empty());
-        // As a killed run leaves it: there, and locked by nobody.
-        fs::write(home.path().join(".model.wordgrove-lock"), "").unwrap();
-        drop(Claim::new(&path).unwrap());
         assert!(names(home.path()).is_empty());
     }
 

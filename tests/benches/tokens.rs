@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench tokens -- TEXT [VOCAB_SIZE] [TOKENIZER_OUT]`; set RAYON_NUM_THREADS=1 for one thread.
 //! `-- --encode TOKENIZER TEXT` only encodes and decodes documents, with a `tokenizer.json` that there is already.
-//! `-- --hostile TOKENIZER` encodes long runs without a space instead, and prints how the time grows with the length: 1 is
-//! in proportion. `tokens_peers.py` beside this file runs it and the tools of other people side by side.
+//! `-- --hostile TOKENIZER` encodes long runs without a space instead, prints how the time grows with the length, where 1 is in
+//! proportion, and fails where it grows faster. `tokens_peers.py` beside this file runs it and the tools of other people side
+//! by side, and compares the hash of the ids.
 
 #[path = "clock.rs"]
 mod clock;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use clock::Clock;
 use peak::peak_mebibytes;
+use sha2::{Digest, Sha256};
 use wordgrove::text::Corpus;
 use wordgrove::tokens::{BpeConfig, encode_corpus, learn_bpe};
 use wordgrove::{Silent, TokenId, Tokenizer};
@@ -73,13 +75,26 @@ fn documents_there_and_back(tokenizer: &Tokenizer, text: &Path) -> wordgrove::Re
         encoded = documents.iter().map(|document| tokenizer.encode(document)).collect();
         report(clock, &format!("encode documents on one thread, pass {pass}"), megabytes);
     }
-    println!("{} ids", encoded.iter().map(Vec::len).sum::<usize>());
+    println!("{} ids, sha256 {}", encoded.iter().map(Vec::len).sum::<usize>(), hash_of(&encoded));
     let clock = Clock::start();
     let n_bytes: usize = encoded.iter().map(|ids| tokenizer.decode(ids).map_or(0, |text| text.len())).sum();
     report(clock, "decode documents on one thread", megabytes);
     assert_eq!(n_bytes, bytes.len(), "decoding gives the text back");
     Ok(())
 }
+
+/// The hash of each document's number of ids and the ids, as 32-bit numbers with the lowest byte first.
+fn hash_of(encoded: &[Vec<TokenId>]) -> String {
+    let mut hash = Sha256::new();
+    for ids in encoded {
+        hash.update((ids.len() as u32).to_le_bytes());
+        ids.iter().for_each(|id| hash.update(id.0.to_le_bytes()));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Time may grow with the length to the power of this: a part that is quadratic is far above, the noise of a clock below.
+const STEEPEST: f64 = 1.4;
 
 /// Texts on which tokenizers have been known to hang or to overflow their stack, each at three lengths.
 fn hostile(tokenizer: &Path) -> wordgrove::Result<()> {
@@ -102,6 +117,7 @@ fn hostile(tokenizer: &Path) -> wordgrove::Result<()> {
     shapes.push(("random a and b".into(), drawn("ab").repeat(4)));
     shapes.push(("letters as frequent as in English".into(), drawn("eeeeetttaaaoooiiinnnssshhhrrrdlluu").repeat(4)));
     tokenizer.encode(&[b'a'; 100]);
+    let mut steep = Vec::new();
     for (name, text) in shapes {
         let seconds = [16, 4, 1].map(|part| {
             let mut end = text.len() / part;
@@ -118,7 +134,11 @@ fn hostile(tokenizer: &Path) -> wordgrove::Result<()> {
         let slope = (seconds[2] / seconds[0]).ln() / 16f64.ln();
         let [small, middle, large] = seconds.map(|seconds| seconds * 1e3);
         println!("{name}: {small:.1} ms, {middle:.1} ms, {large:.1} ms for 1/4, 1 and 4 MiB; slope {slope:.2}");
+        if slope > STEEPEST {
+            steep.push(name);
+        }
     }
+    assert!(steep.is_empty(), "time grows faster than the length for {}", steep.join(", "));
     Ok(())
 }
 

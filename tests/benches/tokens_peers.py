@@ -5,14 +5,19 @@
     python tokens_peers.py target/release/deps/tokens-HASH TEXT VOCAB_SIZE [ROUNDS]
 
 Every measurement is a process of its own, on one thread, on the same text in documents of 8 KB; the rounds take turns,
-so that a busy machine is busy for all. Pass 1 is what a new text costs, pass 2 and 3 what a known one costs. Ids are
-compared by their number and a hash.
+so that a busy machine is busy for all. Pass 1 is what a new text costs, pass 2 and 3 what a known one costs.
+
+The merges of Hugging Face are compared with ours one by one, and everybody's ids by their number and a hash. The script
+fails where any of them differ, or a tool does.
 """
 
+import array
+import hashlib
 import json
 import os
 import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -42,15 +47,41 @@ def train(name, text, size, out):
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        tokenizer.train(
-            [text], trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+        # As ours: what occurs once teaches nothing.
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, min_frequency=2, initial_alphabet=alphabet, show_progress=False
         )
+        tokenizer.train([text], trainer)
     elif name == "gigatoken":
         import gigatoken
 
         gigatoken.train_bpe(gigatoken.TextFileSource([text]), size, [])
-    seconds = time.process_time() - start
-    print(json.dumps({"learn": seconds, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+    result = {"learn": time.process_time() - start, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    if name == "hf":
+        result["merges"] = hash_of_merges(tokenizer.to_str())
+        if out:
+            tokenizer.save(out)
+    print(json.dumps(result))
+
+
+def merges_of(tokenizer_json):
+    merges = json.loads(tokenizer_json)["model"]["merges"]
+    return [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
+
+
+def hash_of_merges(tokenizer_json):
+    return hashlib.sha256("\n".join(merges_of(tokenizer_json)).encode()).hexdigest()
+
+
+def hash_of_ids(encoded):
+    """Of each document's number of ids and the ids, as 32-bit numbers with the lowest byte first."""
+    hashed = hashlib.sha256()
+    for ids in encoded:
+        numbers = array.array("I", [len(ids), *ids])
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        hashed.update(numbers.tobytes())
+    return hashed.hexdigest()
 
 
 def encode(name, text, tokenizer_json, _):
@@ -91,7 +122,8 @@ def encode(name, text, tokenizer_json, _):
     for ids in encoded:
         back(ids)
     decode = time.process_time() - start
-    print(json.dumps({"passes": passes, "decode": decode, "ids": sum(len(ids) for ids in encoded)}))
+    n_ids = sum(len(ids) for ids in encoded)
+    print(json.dumps({"passes": passes, "decode": decode, "ids": n_ids, "hash": hash_of_ids(encoded)}))
 
 
 def byte_characters():
@@ -111,26 +143,31 @@ def ours(bench, text, size, out):
         "passes": cpu("encode documents"),
         "decode": cpu("decode")[0],
         "ids": int(re.search(r"(\d+) ids", output)[1]),
+        "hash": re.search(r"sha256 (\w+)", output)[1],
+        "merges": hash_of_merges(open(out, encoding="utf8").read()),
     }
 
 
 def main(bench, text, size, rounds=3):
     megabytes = os.path.getsize(text) / 1e6
-    out = os.path.join(tempfile.mkdtemp(), "tokenizer.json")
+    folder = tempfile.mkdtemp()
+    out, hf_json = os.path.join(folder, "tokenizer.json"), os.path.join(folder, "hf.json")
     runs = {}
+
+    failed = []
 
     def peer(job, name, *arguments):
         command = [sys.executable, __file__, job, name, *map(str, arguments)]
         done = subprocess.run(command, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True)
         if done.returncode:
-            print(f"{job} {name}: {done.stderr.strip().splitlines()[-1:]}")
+            failed.append(f"{job} {name}: {done.stderr.strip().splitlines()[-1:]}")
         else:
             runs.setdefault(name, []).append(json.loads(done.stdout.splitlines()[-1]))
 
     for _ in range(int(rounds)):
         runs.setdefault("wordgrove", []).append(ours(bench, text, size, out))
         for name in ["hf", "gigatoken"]:
-            peer("train", name, text, size, out)
+            peer("train", name, text, size, hf_json if name == "hf" else "")
         for name in ["gigatoken", "fastokens", "tiktoken", "hf"]:
             peer("encode", name, text, out, 0)
     print(f"{text}: {megabytes:.1f} MB, {size} tokens, medians of {rounds} rounds, CPU seconds on one thread")
@@ -145,6 +182,19 @@ def main(bench, text, size, rounds=3):
             f"known {known:6.3f} s {megabytes / known:5.0f} MB/s | decode {decode:6.3f} s {megabytes / decode:5.0f} MB/s | "
             f"{ids:.0f} ids"
         )
+    own = runs["wordgrove"][0]
+    for name, results in runs.items():
+        for what in ["hash", "merges"]:
+            if any(result.get(what, own[what]) != own[what] for result in results):
+                failed.append(f"{name}: its {'ids' if what == 'hash' else what} are not ours")
+    if any(result.get("merges", own["merges"]) != own["merges"] for result in runs.get("hf", [])):
+        ours_, theirs = (merges_of(open(path, encoding="utf8").read()) for path in [out, hf_json])
+        first = next((i for i, (a, b) in enumerate(zip(ours_, theirs)) if a != b), min(len(ours_), len(theirs)))
+        failed.append(f"merge {first} is the first that differs; ours are {len(ours_)}, theirs {len(theirs)}")
+    shutil.rmtree(folder)
+    if failed:
+        sys.exit("\n".join(dict.fromkeys(failed)))
+    print("the merges of hf and everybody's ids are ours")
 
 
 if __name__ == "__main__":

@@ -291,7 +291,10 @@ fn long_words_and_long_lines_are_whole() {
     // A3, A4, A6
     let home = Home::empty();
     let long = "Straße".repeat(700);
-    home.write("text.txt", format!("{long} and {long} and house {long} a ").repeat(20));
+    // One line of several chunks, each of a megabyte.
+    let line = format!("{long} and {long} and house {long} a ").repeat(200);
+    assert!(line.len() > 2 << 20);
+    home.write("text.txt", line);
     home.say("train text.txt -o model --tokens word --quiet --dim 4 --epochs 1").done();
     home.run(&["nearest", "model", &long]).done();
     for one in ["a", "^"] {

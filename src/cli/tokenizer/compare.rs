@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use wordgrove::TokenId;
 use wordgrove::tokens::compare;
-use wordgrove::{TokenId, Tokenizer};
 
 use super::SurveyArguments;
 use super::info::{as_json, print, surveyed};
@@ -28,9 +28,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let open = |path: &PathBuf| Tokenizer::open(path, arguments.survey.pattern.clone());
-    let (a, b) = (open(&arguments.a)?, open(&arguments.b)?);
+    let (a, b) = (arguments.survey.cutting.open(&arguments.a)?, arguments.survey.cutting.open(&arguments.b)?);
     let found = compare(&a, &b);
+    let same_ids = found.shared.iter().filter(|(a, b)| a == b).count();
     let surveys = surveyed(&[&a, &b], &arguments.survey.texts)?;
     let sides = [(&arguments.a, &a, &found.only_first), (&arguments.b, &b, &found.only_second)];
     if arguments.survey.json {
@@ -41,7 +41,6 @@ pub fn run(arguments: &Arguments) -> Outcome {
             })
         });
         let sides: Vec<_> = sides.collect();
-        let same_ids = found.shared.iter().filter(|(a, b)| a == b).count();
         print_json(&json!({"shared": found.shared.len(), "same_ids": same_ids, "tokenizers": sides}))?;
         return Ok(());
     }
@@ -58,7 +57,6 @@ pub fn run(arguments: &Arguments) -> Outcome {
             print(&mut out, &surveys[i])?;
         }
     }
-    let same_ids = found.shared.iter().filter(|(a, b)| a == b).count();
     writeln!(
         out,
         "shared: {} tokens, {} with the same id",

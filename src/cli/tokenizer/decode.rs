@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use wordgrove::{Error, TokenId};
 
-use super::{TokenizerArguments, each_line};
+use super::{TokenizerArguments, each_line_of_files, each_line_of_input};
 use crate::cli::failure::Outcome;
 use crate::cli::output::out;
 
@@ -14,9 +14,14 @@ use crate::cli::output::out;
 pub struct Arguments {
     #[command(flatten)]
     tokenizer: TokenizerArguments,
-    /// A file of ids, or the ids themselves, with spaces or commas between; without them, standard input
+    /// Ids with spaces or commas between, or a file or folder of such lines; without any, standard input
     #[arg(value_name = "IDS", num_args = 0.., allow_negative_numbers = true)]
     ids: Vec<String>,
+}
+
+/// What may stand between ids.
+fn separators(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | '[' | ']')
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
@@ -24,7 +29,6 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let mut out = out();
     let mut print = |line: &[u8]| -> Outcome {
         let line = String::from_utf8_lossy(line);
-        let separators = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']');
         let ids = line.split(separators).filter(|word| !word.is_empty()).map(|word| {
             let id = word.parse().ok().map(TokenId).filter(|id| id.index() < tokenizer.n_tokens());
             match id {
@@ -41,6 +45,13 @@ pub fn run(arguments: &Arguments) -> Outcome {
         out.write_all(&tokenizer.decode(&ids.collect::<Result<Vec<_>, _>>()?)?)?;
         Ok(writeln!(out)?)
     };
-    each_line(&arguments.ids, &mut print)?;
+    match &arguments.ids[..] {
+        [] => each_line_of_input(&mut print)?,
+        [one] if one == "-" => each_line_of_input(&mut print)?,
+        [one] if !one.chars().all(|c| c.is_ascii_digit() || c == '-' || separators(c)) => {
+            each_line_of_files(&[one.into()], &mut print)?;
+        }
+        ids => print(ids.join(" ").as_bytes())?,
+    }
     Ok(out.flush()?)
 }

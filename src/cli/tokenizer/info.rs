@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use wordgrove::text::Corpus;
+use wordgrove::text::{Corpus, Form, Normalizer};
 use wordgrove::tokens::{Survey, survey};
 use wordgrove::{TokenId, Tokenizer};
 
-use super::SurveyArguments;
+use super::{SurveyArguments, pattern_names};
 use crate::cli::failure::Outcome;
 use crate::cli::output::{escaped, grouped, out, print_json};
 use crate::cli::terminal::Terminal;
@@ -28,19 +28,25 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let tokenizer = Tokenizer::open(&arguments.tokenizer, arguments.survey.pattern.clone())?;
-    let (special, mut longest): (Vec<TokenId>, Vec<TokenId>) =
-        (0..tokenizer.n_tokens() as u32).map(TokenId).partition(|&id| tokenizer.is_special(id));
-    let (unused, special): (Vec<TokenId>, Vec<TokenId>) = special.into_iter().partition(|&id| tokenizer.is_unused(id));
-    longest.sort_by_key(|&id| (std::cmp::Reverse(tokenizer.bytes(id).len()), id));
-    longest.truncate(LONGEST);
+    let tokenizer = arguments.survey.cutting.open(&arguments.tokenizer)?;
+    let special = (0..tokenizer.n_tokens() as u32).map(TokenId).filter(|&id| tokenizer.is_special(id));
+    let (unused, special): (Vec<TokenId>, Vec<TokenId>) = special.partition(|&id| tokenizer.is_unused(id));
+    let longest = tokenizer.longest(LONGEST);
+    let patterns = tokenizer.pattern().map(pattern_names);
+    let Normalizer { lowercase, form } = tokenizer.normalizer();
+    let form = form.map(|form| match form {
+        Form::Nfc => "NFC",
+        Form::Nfkc => "NFKC",
+    });
     let survey = surveyed(&[&tokenizer], &arguments.survey.texts)?.and_then(|surveys| surveys.into_iter().next());
     let kind = if tokenizer.is_words() { "whole words" } else { "byte-level BPE" };
     if arguments.survey.json {
         let longest: Vec<String> = longest.iter().map(|&id| tokenizer.spelling(id)).collect();
         print_json(&json!({
             "kind": kind, "tokens": tokenizer.n_tokens(), "special": special.len(), "unused": unused.len(),
-            "lowercase": tokenizer.normalizer().lowercase, "longest": longest, "text": survey.as_ref().map(as_json),
+            "merges": tokenizer.n_merges(), "patterns": patterns,
+            "normalizer": {"form": form, "lowercase": lowercase},
+            "longest": longest, "text": survey.as_ref().map(as_json),
         }))?;
         return Ok(());
     }
@@ -51,9 +57,15 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if !unused.is_empty() {
         writeln!(out, "  ids without token {}, among these", grouped(unused.len() as u64))?;
     }
-    if !tokenizer.normalizer().is_identity() {
-        let becomes = if tokenizer.normalizer().lowercase { "lower case" } else { "normalised" };
-        writeln!(out, "  text becomes      {becomes}")?;
+    if tokenizer.n_merges() > 0 {
+        writeln!(out, "  merges            {}", grouped(tokenizer.n_merges() as u64))?;
+    }
+    for (step, name) in patterns.iter().flatten().enumerate() {
+        writeln!(out, "  {:16}  {}", if step == 0 { "pattern" } else { "  then" }, escaped(name))?;
+    }
+    let becomes: Vec<&str> = form.into_iter().chain(lowercase.then_some("lower case")).collect();
+    if !becomes.is_empty() {
+        writeln!(out, "  text becomes      {}", becomes.join(", then "))?;
     }
     writeln!(out, "  longest tokens")?;
     for &id in &longest {

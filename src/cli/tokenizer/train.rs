@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use wordgrove::files::{FileBytes, check_replaceable, replace_file};
+use wordgrove::files::{check_replaceable, replace_file};
 use wordgrove::text::{Corpus, Normalizer};
 use wordgrove::tokens::{BpeConfig, Pattern, TrainerRules, learn_bpe, learn_bpe_from_counts};
 use wordgrove::{Error, Tokenizer};
@@ -75,7 +75,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     check_output(&arguments.output)?;
     let terminal = Terminal::new(arguments.quiet, None)?;
     let tokenizer = match &arguments.word_counts {
-        Some(path) => learn_bpe_from_counts(&FileBytes::open(path)?, path, &config, &terminal)?,
+        Some(path) => {
+            learn_bpe_from_counts(&Corpus::open_with(std::slice::from_ref(path), &terminal)?, &config, &terminal)?
+        }
         None => learn_bpe(&Corpus::open_with(&arguments.texts, &terminal)?, &config, &terminal)?,
     };
     save(&tokenizer, &arguments.output)?;

@@ -11,7 +11,6 @@
 //! look costs); keys made and compared four at a time in vectors (half the instructions, the same time).
 
 use super::MAX_TOKENS;
-use super::count::hash_key;
 use crate::math::{Zeroed, prefetch};
 use crate::tokens::TokenId;
 use bytemuck::{Pod, Zeroable};
@@ -244,6 +243,16 @@ impl PieceCache {
 #[inline]
 fn line_of(key: u128, n_lines: usize) -> usize {
     hash_key(key) as usize & n_lines.wrapping_sub(PROBED)
+}
+
+/// A well-mixed number from a key: both halves multiplied in 128 bits, the halves of the product folded.
+///
+/// Pieces can be chosen that all have the same. They drive each other out, and each is merged as often as it comes.
+#[inline]
+fn hash_key(key: u128) -> u64 {
+    let product =
+        u128::from(key as u64 ^ 0x9E37_79B9_7F4A_7C15) * u128::from((key >> 64) as u64 ^ 0xD6E8_FEB8_6659_FD93);
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// A key for a piece of 16 to 32 bytes; others may have the same.

@@ -6,21 +6,19 @@
 
 use super::cut::{Times, is_three, three, unit, unit_at};
 use super::encode::Merger;
+use super::trie::NONE;
 use crate::tokens::TokenId;
 
 /// The most characters and other bytes of a piece; merging takes quadratic time.
-const MAX_TOKENS: usize = 16;
+const MAX_UNITS: usize = 16;
 
 /// The most bytes that are not of a character known here.
 const MAX_BYTES: usize = 4;
 
-/// A character of which this is not known.
-const NONE: u32 = u32::MAX;
-
 /// Characters of three bytes that are tokens wherever they stand.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Characters {
-    /// The token's id by [`three`].
+    /// The token's id by [`three`]; [`NONE`] of a character of which this is not known.
     ids: Vec<u32>,
 }
 
@@ -41,12 +39,12 @@ impl Characters {
 
     /// Appends the ids of the piece, if it has a few characters and nearly all are known here; tells whether it did.
     pub(super) fn encode(&self, merger: &Merger, piece: &[u8], ids: &mut Vec<TokenId>) -> bool {
-        let mut tokens = [0; MAX_TOKENS];
+        let mut tokens = [0; MAX_UNITS];
         let (mut n, mut n_bytes, mut at) = (0, 0, 0);
         while at < piece.len() {
             let (unit, len) = unit_at(piece, at);
             let id = if len == 3 { self.ids[three(unit)] } else { NONE };
-            if n == MAX_TOKENS || id == NONE && n_bytes == MAX_BYTES {
+            if n == MAX_UNITS || id == NONE && n_bytes == MAX_BYTES {
                 return false;
             }
             if id == NONE {
@@ -92,15 +90,8 @@ mod tests {
 
     use super::*;
     use crate::tokens::bpe::backtrack::Backtracker;
+    use crate::tokens::bpe::encode::tests::{merger_of, pairs_to_merges, picked};
     use crate::tokens::bpe::merge::LongPiece;
-    use crate::tokens::bpe::{Merge, PairTable};
-
-    /// Tokens are their bytes' values, then 256 and so on.
-    fn merger(pairs: &[(u32, u32)]) -> Merger {
-        let id_of_byte = std::array::from_fn(|byte| byte as u32);
-        let merge = |(at, &(left, right)): (u32, &(u32, u32))| Merge { left, right, merged: 256 + at };
-        Merger::new(id_of_byte, PairTable::new((0..).zip(pairs).map(merge).collect(), &id_of_byte))
-    }
 
     /// Whether the piece is encoded from its characters on; if it is, it is tried to be what it must be.
     fn is_encoded(merger: &Merger, backtracker: &Backtracker, piece: &[u8]) -> bool {
@@ -122,25 +113,14 @@ mod tests {
         #[test]
         fn characters_have_the_ids_of_their_bytes(
             picks in prop::collection::vec((any::<u32>(), any::<u32>()), 0..40),
+            by_token in any::<bool>(),
             pieces in prop::collection::vec(prop::collection::vec(prop_oneof![
                 6 => (1..3usize, 4..6usize, 4..6usize).prop_map(|(a, b, c)| vec![BYTES[a], BYTES[b], BYTES[c]]),
                 1 => (0..6usize).prop_map(|byte| vec![BYTES[byte]]),
             ], 1..10), 40),
         ) {
-            let token = |pick: u32, n_known: u32| match pick % n_known {
-                byte @ 0..6 => u32::from(BYTES[byte as usize]),
-                later => 256 + later - 6,
-            };
-            let mut pairs: Vec<(u32, u32)> = Vec::new();
-            for (a, b) in picks {
-                let n_known = 6 + pairs.len() as u32;
-                let pair = (token(a, n_known), token(b, n_known));
-                if !pairs.contains(&pair) {
-                    pairs.push(pair);
-                }
-            }
-            let merger = merger(&pairs);
-            let backtracker = Backtracker::new(&merger).unwrap();
+            let merger = merger_of(&picked(&BYTES, &picks, by_token));
+            let Some(backtracker) = Backtracker::new(&merger) else { return Ok(()) };
             for piece in pieces {
                 is_encoded(&merger, &backtracker, &piece.concat());
             }
@@ -152,7 +132,7 @@ mod tests {
         // 中 = E4 B8 AD, 国 = E5 9B BD; then 中国.
         let [e4, b8, ad, e5, x9b, bd] = [0xE4, 0xB8, 0xAD, 0xE5, 0x9B, 0xBD];
         let is_known = |pairs: &[(u32, u32)], piece: &str| {
-            let merger = merger(pairs);
+            let merger = merger_of(&pairs_to_merges(pairs));
             let backtracker = Backtracker::new(&merger).unwrap();
             let (first, _) = unit_at(piece.as_bytes(), 0);
             let is_known = backtracker.characters.ids[three(first)] != NONE;

@@ -5,7 +5,10 @@
 //! lie behind each other in one stretch of memory. Counting is where learning needs the most memory at once, so the
 //! tables are no larger than they must be, and whoever learns from them takes them apart.
 
+use std::hash::BuildHasher;
+
 use bytemuck::{Pod, Zeroable};
+use hashbrown::DefaultHashBuilder;
 
 use crate::math::Zeroed;
 use crate::tokens::pretokenize::{LineFeed, Pattern};
@@ -23,6 +26,8 @@ pub(crate) struct PieceCounts {
     long: TokenTable,
     /// By number in `long`.
     long_counts: Vec<u64>,
+    /// Drawn anew for each process, so that nobody can write a text whose pieces all belong into the same slot.
+    hasher: DefaultHashBuilder,
 }
 
 /// The halves of the key, low and high, and the count. As one number the key would be aligned to 16 bytes, and a quarter
@@ -66,14 +71,6 @@ static KEY_BYTES: [u128; 16] = {
     masks
 };
 
-/// A well-mixed number from a key: both halves multiplied in 128 bits, the halves of the product folded.
-#[inline]
-pub(crate) fn hash_key(key: u128) -> u64 {
-    let product =
-        u128::from(key as u64 ^ 0x9E37_79B9_7F4A_7C15) * u128::from((key >> 64) as u64 ^ 0xD6E8_FEB8_6659_FD93);
-    product as u64 ^ (product >> 64) as u64
-}
-
 impl PieceCounts {
     /// Counts the pieces of `text`.
     pub(crate) fn count_text(&mut self, pattern: &Pattern, text: &[u8]) {
@@ -90,18 +87,20 @@ impl PieceCounts {
         });
     }
 
-    /// Counts each piece of `text` as often as `count` says.
-    pub(crate) fn add_text(&mut self, pattern: &Pattern, text: &[u8], count: u64) {
-        let mut start = 0;
+    /// Counts each piece of `text` as often as `count` says; returns how many pieces there are.
+    pub(crate) fn add_text(&mut self, pattern: &Pattern, text: &[u8], count: u64) -> u64 {
+        let (mut start, mut n_pieces) = (0, 0);
         pattern.for_each_batch(text, LineFeed::Ends, |ends| {
             for &end in ends {
                 self.add(&text[start..end], count);
                 start = end;
             }
+            n_pieces += ends.len() as u64;
         });
+        n_pieces
     }
 
-    /// Adds `count` occurrences of `piece`.
+    /// Adds `count` occurrences of `piece`; a count beyond 64 bits stays at the largest number.
     pub(crate) fn add(&mut self, piece: &[u8], count: u64) {
         match piece.len() {
             0 => {}
@@ -150,18 +149,18 @@ impl PieceCounts {
         if self.n_short >= n_slots - n_slots / 4 {
             self.grow();
         }
-        let slot = find(self.slots.as_mut_slice(), key);
+        let slot = find(self.slots.as_mut_slice(), &self.hasher, key);
         if slot.key == Slot::FREE {
             slot.key = key;
             self.n_short += 1;
         }
-        slot.count += count;
+        slot.count = slot.count.saturating_add(count);
     }
 
     fn add_long(&mut self, piece: &[u8], count: u64) {
         let number = self.long.find_or_add(piece) as usize;
         match self.long_counts.get_mut(number) {
-            Some(known) => *known += count,
+            Some(known) => *known = known.saturating_add(count),
             None => self.long_counts.push(count),
         }
     }
@@ -170,7 +169,7 @@ impl PieceCounts {
     fn grow(&mut self) {
         let mut slots = Zeroed::new((self.slots.as_slice().len() * 2).max(1 << 12));
         for slot in self.slots.as_slice().iter().filter(|slot| slot.key != Slot::FREE) {
-            *find(slots.as_mut_slice(), slot.key) = *slot;
+            *find(slots.as_mut_slice(), &self.hasher, slot.key) = *slot;
         }
         self.slots = slots;
     }
@@ -178,9 +177,9 @@ impl PieceCounts {
 
 /// The slot of `key`, or the free slot where it belongs.
 #[inline]
-fn find(slots: &mut [Slot], key: [u64; 2]) -> &mut Slot {
+fn find<'s>(slots: &'s mut [Slot], hasher: &DefaultHashBuilder, key: [u64; 2]) -> &'s mut Slot {
     let mask = slots.len() - 1;
-    let mut at = hash_key(u128::from(key[1]) << 64 | u128::from(key[0])) as usize & mask;
+    let mut at = hasher.hash_one(u128::from(key[1]) << 64 | u128::from(key[0])) as usize & mask;
     // At most three in four of the slots are taken, so a free one comes soon.
     while slots[at].key != key && slots[at].key != Slot::FREE {
         at = (at + 1) & mask;
@@ -237,10 +236,28 @@ mod tests {
     }
 
     #[test]
-    fn counts_beyond_32_bits_are_kept() {
+    fn counts_beyond_32_bits_are_kept_and_beyond_64_they_do_not_wrap() {
+        // A11
         let mut counts = PieceCounts::default();
-        counts.add(b"the", 1 << 40);
-        counts.add(b"the", 1 << 40);
-        assert_eq!(to_map(&counts)[&b"the"[..]], 1 << 41);
+        for piece in ["the", "a piece of many bytes"] {
+            counts.add(piece.as_bytes(), 1 << 40);
+            counts.add(piece.as_bytes(), 1 << 40);
+            assert_eq!(to_map(&counts)[piece.as_bytes()], 1 << 41);
+            counts.add(piece.as_bytes(), u64::MAX - 5);
+            assert_eq!(to_map(&counts)[piece.as_bytes()], u64::MAX);
+        }
+    }
+
+    #[test]
+    fn chosen_pieces_do_not_all_belong_into_one_slot() {
+        // With a hash that is the same for everyone, the product of a key's halves, these eight bytes made it 0.
+        let mut counts = PieceCounts::default();
+        for number in 10_000..14_000 {
+            let piece = [&0x9E37_79B9_7F4A_7C15u64.to_le_bytes()[..], number.to_string().as_bytes()].concat();
+            counts.add(&piece, 1);
+        }
+        let slots = counts.slots.as_slice();
+        let run = slots.split(|slot| slot.key == Slot::FREE).map(<[Slot]>::len).max();
+        assert!(run < Some(400), "{run:?} of {} slots in a row are taken", slots.len());
     }
 }

@@ -13,6 +13,8 @@ use std::ops::RangeInclusive;
 
 use super::backtrack::Token;
 use super::encode::Merger;
+use super::pair_table::NEVER;
+use crate::tokens::bits::{has, put};
 
 /// A merge with parts that are shorter than their characters may enter so many pairs of characters. Where there are
 /// more, the characters on the side with fewer are never cut off there.
@@ -20,9 +22,6 @@ const MAX_PAIRS: usize = 1 << 10;
 
 /// So many bits for each pair of characters: one in eight places is not cut for want of a bit.
 const BITS_PER_PAIR: usize = 8;
-
-/// No time: never.
-const NEVER: u32 = u32::MAX;
 
 /// The places where long pieces are cut.
 #[derive(Debug, Clone)]
@@ -45,17 +44,16 @@ pub(super) type Unit = u32;
 const OTHER: Unit = 0;
 
 /// So many places are handed over at a time.
-pub(super) const MAX_CUTS: usize = 32;
+pub(super) const MAX_PLACES: usize = 32;
 
 impl Cutter {
     /// `bytes` are those of the tokens by time.
     pub(super) fn new(times: &Times<'_>, bytes: &[Vec<u8>]) -> Cutter {
         let mut pairs: Vec<(Unit, Unit)> = Vec::new();
         let mut cutter = Cutter { joined: Vec::new(), shift: 0, loose: vec![0; (2 << 16) / 64] };
-        for (time, token) in times.tokens.iter().enumerate().skip(256) {
+        for (time, token) in made(times.tokens) {
             let (left, right) = (&bytes[token.left as usize], &bytes[token.right as usize]);
-            let lefts = times.lefts(left, time as u32);
-            let rights = times.rights(right, time as u32);
+            let (lefts, rights) = (times.lefts(left, time), times.rights(right, time));
             if lefts.len() * rights.len() <= MAX_PAIRS {
                 pairs.extend(lefts.iter().flat_map(|&left| rights.iter().map(move |&right| (left, right))));
             } else if lefts.len() < rights.len() {
@@ -69,7 +67,7 @@ impl Cutter {
         cutter.shift = 64 - n_bits.trailing_zeros();
         for (left, right) in pairs {
             let bit = cutter.bit(left, right);
-            cutter.joined[bit / 64] |= 1 << (bit % 64);
+            put(&mut cutter.joined, bit);
         }
         cutter
     }
@@ -78,17 +76,17 @@ impl Cutter {
     #[inline]
     pub(crate) fn for_each_cut(&self, piece: &[u8], mut places: impl FnMut(&[usize])) {
         let (mut at, mut before, mut loose_before) = (0, OTHER, 0);
-        let mut found = [0; MAX_CUTS];
+        let mut found = [0; MAX_PLACES];
         let mut n_found = 0;
         while at < piece.len() {
             let (unit, len) = unit_at(piece, at);
             let loose = self.loose(unit);
             let bit = self.bit(before, unit);
-            let is_joined = self.joined[bit / 64] >> (bit % 64) & 1 | loose_before & BEHIND | loose & BEFORE;
+            let is_joined = u64::from(has(&self.joined, bit)) | loose_before & BEHIND | loose & BEFORE;
             // Whether a place is one is hard to guess, so it is written in any case and the next may write over it.
             found[n_found] = at;
             n_found += usize::from((is_joined == 0) & (before != OTHER) & (unit != OTHER));
-            if n_found == MAX_CUTS {
+            if n_found == MAX_PLACES {
                 places(&found);
                 n_found = 0;
             }
@@ -163,9 +161,10 @@ impl Times<'_> {
     pub(super) fn new<'a>(merger: &'a Merger, tokens: &'a [Token]) -> Times<'a> {
         let mut times =
             Times { merger, tokens, as_left: vec![NEVER; tokens.len()], as_right: vec![NEVER; tokens.len()] };
-        for (time, token) in tokens.iter().enumerate().skip(256).rev() {
-            times.as_left[token.left as usize] = time as u32;
-            times.as_right[token.right as usize] = time as u32;
+        for (time, token) in made(tokens) {
+            let (left, right) = (token.left as usize, token.right as usize);
+            times.as_left[left] = times.as_left[left].min(time);
+            times.as_right[right] = times.as_right[right].min(time);
         }
         times
     }
@@ -177,6 +176,7 @@ impl Times<'_> {
         }
         match self.merger.pairs.rank(self.tokens[left as usize].id, self.tokens[right as usize].id) {
             NEVER => NEVER,
+            rank if self.tokens[rank as usize + 256].is_gap() => NEVER,
             rank => rank + 256,
         }
     }
@@ -253,6 +253,11 @@ impl Times<'_> {
     }
 }
 
+/// The tokens that merges make, with their times.
+fn made(tokens: &[Token]) -> impl Iterator<Item = (u32, &Token)> {
+    (0..).zip(tokens).skip(256).filter(|(_, token)| !token.is_gap())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -260,16 +265,8 @@ mod tests {
     use super::*;
     use crate::tokens::TokenId;
     use crate::tokens::bpe::backtrack::Backtracker;
+    use crate::tokens::bpe::encode::tests::{merger_of, pairs_to_merges, picked};
     use crate::tokens::bpe::merge::LongPiece;
-    use crate::tokens::bpe::{Merge, PairTable};
-
-    /// Tokens are their bytes' values, then 256 and so on.
-    fn merger(pairs: &[(u32, u32)]) -> Merger {
-        let id_of_byte = std::array::from_fn(|byte| byte as u32);
-        let merge = |(at, &(left, right)): (u32, &(u32, u32))| Merge { left, right, merged: 256 + at };
-        let merges = (0..).zip(pairs).map(merge).collect();
-        Merger::new(id_of_byte, PairTable::new(merges, &id_of_byte))
-    }
 
     fn merged(merger: &Merger, text: &[u8]) -> Vec<TokenId> {
         let mut ids = Vec::new();
@@ -301,26 +298,15 @@ mod tests {
         #[test]
         fn parts_have_the_ids_of_the_whole(
             picks in prop::collection::vec((any::<u32>(), any::<u32>()), 0..60),
+            by_token in any::<bool>(),
             texts in prop::collection::vec(prop::collection::vec(prop_oneof![
                 6 => (2..4usize, 5..7usize, 5..7usize).prop_map(|(a, b, c)| vec![BYTES[a], BYTES[b], BYTES[c]]),
                 1 => Just(b"a".to_vec()),
                 1 => (0..7usize).prop_map(|byte| vec![BYTES[byte]]),
             ], 1..20), 20),
         ) {
-            let token = |pick: u32, n_known: u32| match pick % n_known {
-                byte @ 0..7 => u32::from(BYTES[byte as usize]),
-                later => 256 + later - 7,
-            };
-            let mut pairs: Vec<(u32, u32)> = Vec::new();
-            for (a, b) in picks {
-                let n_known = 7 + pairs.len() as u32;
-                let pair = (token(a, n_known), token(b, n_known));
-                if !pairs.contains(&pair) {
-                    pairs.push(pair);
-                }
-            }
-            let merger = merger(&pairs);
-            let backtracker = Backtracker::new(&merger).unwrap();
+            let merger = merger_of(&picked(&BYTES, &picks, by_token));
+            let Some(backtracker) = Backtracker::new(&merger) else { return Ok(()) };
             for text in texts {
                 parts(&merger, &backtracker, &text.concat());
             }
@@ -333,7 +319,7 @@ mod tests {
         let [e4, b8, ad, e5, x9b, bd, e7, x9a, x84] = [0xE4, 0xB8, 0xAD, 0xE5, 0x9B, 0xBD, 0xE7, 0x9A, 0x84];
         let pairs = [(e4, b8), (256, ad), (e5, x9b), (258, bd), (e7, x9a), (260, x84), (257, 259), (261, 256)];
         let parts = |pairs: &[(u32, u32)], text: &'static str| {
-            let merger = merger(pairs);
+            let merger = merger_of(&pairs_to_merges(pairs));
             parts(&merger, &Backtracker::new(&merger).unwrap(), text.as_bytes())
         };
         // No token has 国的 or 的国 within; but 的 and what begins like 中, and is not 中, may have one together.

@@ -11,12 +11,11 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
 
 use super::backtrack::{Backtracker, Path};
 use super::cache::{Asked, Lines, MAX_INLINE, MAX_KEPT, PieceCache, fingerprint};
 use super::count::{MAX_SHORT, short_key};
-use super::cut::MAX_CUTS;
+use super::cut::MAX_PLACES;
 use super::merge::LongPiece;
 use super::pair_table::PairTable;
 use crate::tokens::TokenId;
@@ -31,7 +30,7 @@ pub(crate) struct Merger {
     pub(crate) id_of_byte: [u32; 256],
     pub(crate) pairs: PairTable,
     /// The tokens by their bytes, where a piece that is a token is not merged (`ignore_merges`).
-    pub(crate) whole: Option<HashMap<Box<[u8]>, u32, FxBuildHasher>>,
+    pub(crate) whole: Option<HashMap<Box<[u8]>, u32>>,
     /// `None` where it does not work.
     backtracker: OnceLock<Option<Backtracker>>,
     /// How many bytes were merged without it, about.
@@ -81,7 +80,7 @@ impl Default for Workspace {
 const LOOKED_UP: usize = 256;
 
 /// Or a few more, when the last is cut into parts.
-const MAX_ASKED: usize = LOOKED_UP + MAX_CUTS;
+const MAX_ASKED: usize = LOOKED_UP + MAX_PLACES;
 
 /// Room for the ids of so many.
 const MAX_FOUND: usize = MAX_ASKED * MAX_INLINE;
@@ -100,8 +99,33 @@ impl Merger {
     }
 
     /// Appends the ids of each line of `text` to `ids`, and where in `ids` each line ends that has a line feed to `ends`.
-    /// Line feeds, and the carriage returns before them, have no ids.
+    /// Line feeds, and the carriage returns before them, have no ids: these are the ids of each line by itself.
     pub(crate) fn encode_lines(
+        &self,
+        pattern: &Pattern,
+        text: &[u8],
+        workspace: &mut Workspace,
+        ids: &mut Vec<TokenId>,
+        ends: &mut Vec<usize>,
+    ) {
+        if pattern.is_known() {
+            return self.encode_known_lines(pattern, text, workspace, ids, ends);
+        }
+        // Whatever a pattern makes of a line end, it must not see it.
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
+            self.encode(pattern, without_end(line), workspace, ids);
+            if line.ends_with(b"\n") {
+                ends.push(ids.len());
+            }
+        }
+    }
+
+    /// The same for the patterns whose pieces are known: many lines are cut at a time, line ends included.
+    ///
+    /// These patterns take a line end into the last piece of its line, all of it, and to the pieces before it is white
+    /// space like others, which the end of a text is, too. So only what the last piece has before the line end is cut once
+    /// more: it may be several (` \r `, in which the line end made one piece of two).
+    fn encode_known_lines(
         &self,
         pattern: &Pattern,
         text: &[u8],
@@ -113,8 +137,6 @@ impl Merger {
         pattern.for_each_batch(text, LineFeed::Ends, |piece_ends| {
             let mut rest = piece_ends;
             while !rest.is_empty() {
-                // With lines cut apart a line feed is always the last byte of a piece of white space, and that white
-                // space is one piece with or without it.
                 let n = rest.iter().position(|&end| text[end - 1] == b'\n');
                 let (batch, behind) = rest.split_at(n.unwrap_or(rest.len()));
                 start = self.encode_batch(text, start, batch, workspace, ids);
@@ -122,10 +144,9 @@ impl Merger {
                 if n.is_some()
                     && let Some((&end, behind)) = rest.split_first()
                 {
-                    let white = &text[start..end - 1];
-                    let white = white.strip_suffix(b"\r").unwrap_or(white);
-                    if !white.is_empty() {
-                        self.encode_batch(text, start, &[start + white.len()], workspace, ids);
+                    let last = without_end(&text[start..end]);
+                    if !last.is_empty() {
+                        self.encode(pattern, last, workspace, ids);
                     }
                     ends.push(ids.len());
                     start = end;
@@ -198,7 +219,7 @@ impl Merger {
         // A part must not be taken for a whole piece, where that makes a difference.
         let mark = if self.whole.is_some() { PART } else { 0 };
         let mut first = piece.start;
-        let mut found = [(0, 0); MAX_CUTS];
+        let mut found = [(0, 0); MAX_PLACES];
         cutter.for_each_cut(&text[piece.clone()], |places| {
             for (place, part) in places.iter().zip(&mut found) {
                 let end = piece.start + place;
@@ -246,7 +267,9 @@ impl Merger {
         }
         match self.backtracker(piece.len()) {
             Some(backtracker) => backtracker.encode(self, piece, &mut workspace.path, ids),
-            None => self.merge_by_rank(piece, &mut workspace.long, ids),
+            None => {
+                self.merge_by_rank(piece, &mut workspace.long, ids);
+            }
         }
     }
 
@@ -263,6 +286,11 @@ impl Merger {
     fn find_whole(&self, piece: &[u8]) -> Option<TokenId> {
         self.whole.as_ref()?.get(piece).copied().map(TokenId)
     }
+}
+
+/// A line without its line feed and the carriage return before that.
+fn without_end(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 /// Asks the cache for the pieces between `first` and each of `ends`, up to the first long one and as far as there is room;
@@ -283,11 +311,11 @@ fn ask(text: &[u8], mut first: usize, ends: &[usize], lines: Lines<'_>, asked: &
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tokens::bpe::Merge;
+    use crate::tokens::bpe::pair_table::Merge;
 
     /// The definition: find the lowest rank, merge its leftmost pair, begin again.
     fn merge_by_definition(merges: &[Merge], tokens: &mut Vec<u32>) {
@@ -299,16 +327,37 @@ mod tests {
         }
     }
 
-    /// Tokens are their bytes' values; each pair of numbers picks two tokens that are there already.
-    fn merger(picks: &[(u32, u32)]) -> (Merger, Vec<Merge>) {
+    /// Tokens are their bytes' values, then 256 and so on in the order of the pairs.
+    pub(in crate::tokens::bpe) fn pairs_to_merges(pairs: &[(u32, u32)]) -> Vec<Merge> {
+        (256..).zip(pairs).map(|(merged, &(left, right))| Merge { left, right, merged }).collect()
+    }
+
+    /// Each pair of numbers picks two tokens that are there already, of the alphabet's at first. Tokens are the same when their
+    /// bytes are, so that some are made by several merges, and some pairs are listed twice. `by_token`: in the order of the
+    /// tokens that they make, as in files that were converted from ranks; some have a part then that only a later one makes.
+    pub(in crate::tokens::bpe) fn picked(alphabet: &[u8], picks: &[(u32, u32)], by_token: bool) -> Vec<Merge> {
+        let mut known: Vec<(u32, Vec<u8>)> = alphabet.iter().map(|&byte| (byte.into(), vec![byte])).collect();
         let mut merges = Vec::new();
-        for (at, &(left, right)) in picks.iter().enumerate() {
-            let n_known = 3 + at as u32;
-            let token = |pick: u32| if pick % n_known < 3 { 97 + pick % n_known } else { 253 + pick % n_known };
-            merges.push(Merge { left: token(left), right: token(right), merged: 256 + at as u32 });
+        for &(left, right) in picks {
+            let [left, right] = [left, right].map(|pick| known[pick as usize % known.len()].clone());
+            let bytes = [left.1, right.1].concat();
+            let merged = known.iter().find(|token| token.1 == bytes).map(|token| token.0);
+            let merged = merged.unwrap_or_else(|| {
+                let new = 256 + (known.len() - alphabet.len()) as u32;
+                known.push((new, bytes));
+                new
+            });
+            merges.push(Merge { left: left.0, right: right.0, merged });
         }
+        if by_token {
+            merges.sort_by_key(|merge| merge.merged);
+        }
+        merges
+    }
+
+    pub(in crate::tokens::bpe) fn merger_of(merges: &[Merge]) -> Merger {
         let id_of_byte = std::array::from_fn(|byte| byte as u32);
-        (Merger::new(id_of_byte, PairTable::new(merges.clone(), &id_of_byte)), merges)
+        Merger::new(id_of_byte, PairTable::new(merges.to_vec(), &id_of_byte))
     }
 
     proptest! {
@@ -317,9 +366,11 @@ mod tests {
         #[test]
         fn all_ways_to_merge_are_the_definition(
             picks in prop::collection::vec((0..1000u32, 0..1000u32), 0..30),
+            by_token in any::<bool>(),
             piece in "[abc]{2,64}|a{2,64}|(ab){1,32}|[ab]{2,64}",
         ) {
-            let (merger, merges) = merger(&picks);
+            let merges = picked(b"abc", &picks, by_token);
+            let merger = merger_of(&merges);
             let mut expected: Vec<u32> = piece.bytes().map(u32::from).collect();
             merge_by_definition(&merges, &mut expected);
             let expected: Vec<TokenId> = expected.into_iter().map(TokenId).collect();
@@ -344,19 +395,39 @@ mod tests {
         }
 
         #[test]
-        fn lines_are_encoded_as_if_alone(lines in prop::collection::vec("[ab \\t']{0,12}\\r?", 0..8)) {
-            let (merger, _) = merger(&[(0, 1), (3, 0), (2, 2)]);
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            let (mut ids, mut ends) = (Vec::new(), Vec::new());
-            merger.encode_lines(&Pattern::Gpt2, text.as_bytes(), &mut Workspace::default(), &mut ids, &mut ends);
-            prop_assert_eq!(ends.len(), lines.len());
-            let mut start = 0;
-            for (line, end) in lines.iter().zip(ends) {
-                let line = line.strip_suffix('\r').unwrap_or(line);
-                let mut alone = Vec::new();
-                merger.encode(&Pattern::Gpt2, line.as_bytes(), &mut Workspace::default(), &mut alone);
-                prop_assert_eq!(&ids[start..end], &alone);
-                start = end;
+        fn lines_are_encoded_as_if_alone(
+            lines in prop::collection::vec("[ab1!/' \\t\\r\u{a0}\u{3000}é]{0,12}\\r?", 0..8),
+            is_ended in any::<bool>(),
+        ) {
+            let [a, b] = [97, 98];
+            let merger = merger_of(&pairs_to_merges(&[(a, b), (256, a), (32, a), (13, 32)]));
+            let mut text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let mut expected: Vec<&str> = lines.iter().map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
+            if !is_ended && !lines.is_empty() {
+                // What has no line feed behind it is no line end.
+                text.pop();
+                *expected.last_mut().unwrap() = lines.last().unwrap();
+            }
+            // A line end within a match, or not in the piece before it, or cut in two.
+            let custom = [r"\d+\n|\d", r"\r|[^\S\r\n]+", r"[^\r]+", r" ?\p{L}+|\s+(?!\S)|\s+", r"\s+\z|\S+|\s"];
+            let custom = custom.map(|source| Pattern::custom(source).unwrap());
+            let sequence = Pattern::sequence(vec![custom[0].clone(), Pattern::Cl100k]);
+            let known = [Pattern::Gpt2, Pattern::Cl100k, Pattern::Cl100kTiktoken, Pattern::O200k, Pattern::Whole];
+            for pattern in known.into_iter().chain(custom).chain([sequence]) {
+                let (mut ids, mut ends) = (Vec::new(), Vec::new());
+                merger.encode_lines(&pattern, text.as_bytes(), &mut Workspace::default(), &mut ids, &mut ends);
+                prop_assert_eq!(ends.len(), text.matches('\n').count());
+                if ends.len() < expected.len() {
+                    ends.push(ids.len());
+                }
+                let mut start = 0;
+                for (line, end) in expected.iter().zip(ends) {
+                    let mut alone = Vec::new();
+                    merger.encode(&pattern, line.as_bytes(), &mut Workspace::default(), &mut alone);
+                    prop_assert_eq!(&ids[start..end], &alone, "{:?} on {:?}", pattern, line);
+                    start = end;
+                }
+                prop_assert_eq!(start, ids.len());
             }
         }
     }
@@ -364,8 +435,8 @@ mod tests {
     #[test]
     fn a_million_equal_bytes_are_merged_in_the_end() {
         // A4
-        let picks: Vec<(u32, u32)> = (0..20u32).map(|i| if i == 0 { (0, 0) } else { (i + 2, i + 2) }).collect();
-        let (merger, _) = merger(&picks);
+        let picks: Vec<(u32, u32)> = (0..20u32).map(|i| (i, i)).collect();
+        let merger = merger_of(&picked(b"a", &picks, false));
         let mut ids = Vec::new();
         merger.encode(&Pattern::Gpt2, &vec![b'a'; 1_000_000], &mut Workspace::default(), &mut ids);
         // Quadratic time would be 10¹² steps: the test would be seen to hang.

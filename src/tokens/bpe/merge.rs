@@ -6,17 +6,15 @@
 use binary_heap_plus::BinaryHeap;
 
 use super::encode::Merger;
+use super::pair_table::NEVER;
 use crate::tokens::TokenId;
 
 /// The longest piece that is searched from end to end.
 const MAX_SEARCHED: usize = 64;
 
-/// The rank of a pair that does not merge.
-const NEVER: u32 = u32::MAX;
-
 impl Merger {
-    /// Merges a piece of any length; `room` is overwritten.
-    pub(super) fn merge_by_rank(&self, piece: &[u8], room: &mut LongPiece, ids: &mut Vec<TokenId>) {
+    /// Merges a piece of any length; `room` is overwritten. Returns the rank of the last merge.
+    pub(super) fn merge_by_rank(&self, piece: &[u8], room: &mut LongPiece, ids: &mut Vec<TokenId>) -> u32 {
         match piece.len() {
             ..=16 => self.merge_within::<16>(piece, ids),
             17..=32 => self.merge_within::<32>(piece, ids),
@@ -26,7 +24,7 @@ impl Merger {
     }
 
     /// Merges a piece of 1 to `N` bytes; `N` is at most 64.
-    fn merge_within<const N: usize>(&self, piece: &[u8], ids: &mut Vec<TokenId>) {
+    fn merge_within<const N: usize>(&self, piece: &[u8], ids: &mut Vec<TokenId>) -> u32 {
         let mut tokens = [0u32; N];
         let mut pairs = [u64::MAX; N];
         for (token, &byte) in tokens.iter_mut().zip(piece) {
@@ -35,7 +33,7 @@ impl Merger {
         for (at, bytes) in piece.windows(2).enumerate() {
             pairs[at] = ranked(self.pairs.byte_pair(bytes[0], bytes[1]), at);
         }
-        self.merge_searching(piece.len(), tokens, pairs, ids);
+        self.merge_searching(piece.len(), tokens, pairs, ids)
     }
 
     /// Merges the first `n` tokens, 1 to `N`; `N` is at most 64.
@@ -55,9 +53,10 @@ impl Merger {
         mut tokens: [u32; N],
         mut pairs: [u64; N],
         ids: &mut Vec<TokenId>,
-    ) {
+    ) -> u32 {
         // A token stays at the place of its first byte. `alive` has a bit for each place where a token is.
         let mut alive = !0u64 >> (64 - n);
+        let mut last = NEVER;
         loop {
             let lowest = pairs.iter().fold(u64::MAX, |least, &pair| least.min(pair));
             if lowest >> 6 >= u64::from(NEVER) {
@@ -66,7 +65,8 @@ impl Merger {
             let at = (lowest & 63) as usize;
             let next = (alive & (!1 << at)).trailing_zeros() as usize;
             alive &= !(1 << next);
-            tokens[at] = self.pairs.merged((lowest >> 6) as u32);
+            last = (lowest >> 6) as u32;
+            tokens[at] = self.pairs.merged(last);
             pairs[next] = u64::MAX;
             let after = alive & (!1 << at);
             pairs[at] = match after {
@@ -83,11 +83,13 @@ impl Merger {
             ids.push(TokenId(tokens[alive.trailing_zeros() as usize]));
             alive &= alive - 1;
         }
+        last
     }
 
     /// The same with a heap.
-    pub(super) fn merge_with_heap(&self, piece: &[u8], room: &mut LongPiece, ids: &mut Vec<TokenId>) {
+    pub(super) fn merge_with_heap(&self, piece: &[u8], room: &mut LongPiece, ids: &mut Vec<TokenId>) -> u32 {
         let n = piece.len();
+        let mut last = NEVER;
         room.nodes.clear();
         room.nodes.extend(piece.iter().enumerate().map(|(at, &byte)| Node {
             token: self.id_of_byte[byte as usize],
@@ -113,6 +115,7 @@ impl Merger {
             }
             let gone = room.nodes[node.next];
             room.nodes[node.next].rank = NEVER;
+            last = rank;
             room.nodes[at].token = self.pairs.merged(rank);
             room.nodes[at].next = gone.next;
             if gone.next < n {
@@ -140,6 +143,7 @@ impl Merger {
             ids.push(TokenId(room.nodes[at].token));
             at = room.nodes[at].next;
         }
+        last
     }
 }
 

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::tokens::bits::{has, put};
+
 /// No token.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -186,14 +188,6 @@ impl Room {
         }
         Some(base)
     }
-}
-
-fn has(bits: &[u64], at: usize) -> bool {
-    bits[at / 64] >> (at % 64) & 1 == 1
-}
-
-fn put(bits: &mut [u64], at: usize) {
-    bits[at / 64] |= 1 << (at % 64);
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use super::LineFeed;
 use super::cl100k::{any_case_contraction, is_line_end};
 use super::classes::{NUMBER, WHITE, class_at};
 use super::o200k;
-use super::windows::{EMPTY, Found, MASKS, Window, has, put, take, write};
+use super::windows::{EMPTY, Found, MASKS, Window, write};
 use crate::math::{ByteClassifier, ByteMasks};
+use crate::tokens::bits::{has, put, take};
 
 /// Whose rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,9 @@
 use super::LineFeed;
 use super::classes::{WHITE, class_at};
 use super::gpt2::contraction;
-use super::windows::{EMPTY, Found, MASKS, Window, put, take, write};
+use super::windows::{EMPTY, Found, MASKS, Window, write};
 use crate::math::{ByteClassifier, ByteMasks};
+use crate::tokens::bits::{put, take};
 
 /// Hands the ends of all pieces of `text` to `ends`, many at a time and ascending.
 pub(super) fn scan(text: &[u8], line_feed: LineFeed, classifier: ByteClassifier, mut ends: impl FnMut(&[usize])) {

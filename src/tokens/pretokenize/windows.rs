@@ -161,20 +161,3 @@ pub(super) fn write(mut bits: u64, start: usize, found: &mut Found, mut n_found:
     }
     behind
 }
-
-/// Whether a bit is set.
-pub(super) fn has(bits: &[u64], at: usize) -> bool {
-    bits[at / 64] >> (at % 64) & 1 == 1
-}
-
-/// Clears a bit and tells whether it was set.
-pub(super) fn take(bits: &mut [u64], at: usize) -> bool {
-    let was = has(bits, at);
-    bits[at / 64] &= !(1 << (at % 64));
-    was
-}
-
-/// Sets a bit.
-pub(super) fn put(bits: &mut [u64], at: usize) {
-    bits[at / 64] |= 1 << (at % 64);
-}

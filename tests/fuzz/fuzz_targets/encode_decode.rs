@@ -1,11 +1,11 @@
-//! A tokenizer learned from any bytes gives any bytes back, whatever the pattern. The first byte picks the settings, the
-//! rest is the text.
+//! A tokenizer learned from any bytes gives any bytes back, whatever the pattern, and has the same ids for a line in a corpus.
+//! The first byte picks the settings, the rest is the text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use wordgrove::Silent;
 use wordgrove::text::Corpus;
-use wordgrove::tokens::{BpeConfig, Pattern, SpecialTokens, StreamDecoder, learn_bpe};
+use wordgrove::tokens::{BpeConfig, Pattern, SpecialTokens, StreamDecoder, encode_corpus, learn_bpe};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&settings, text)) = data.split_first() else { return };
@@ -20,6 +20,7 @@ fuzz_target!(|data: &[u8]| {
         3 => Pattern::Cl100kTiktoken,
         4 => custom(r"\p{N}| ?\p{L}++[\r\n]*+|\s++$|\s+(?!\S)|\s"),
         5 => Pattern::Sequence([custom(r"\p{N}{1,3}"), custom("[一-龥]+"), Pattern::Gpt2].into()),
+        6 => custom(r"\d+\n|\d|\r|[^\d\r]+"),
         _ => Pattern::Whole,
     };
     let Ok(tokenizer) = learn_bpe(&Corpus::from_text(text), &config, &Silent) else { return };
@@ -27,6 +28,19 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(tokenizer.decode(&ids).expect("its own ids"), text);
     let encoded = tokenizer.encode_with_offsets(text, SpecialTokens::AsText);
     assert!(encoded.tokens.iter().map(|token| token.id).eq(ids.iter().copied()));
+    let stream =
+        encode_corpus(&Corpus::from_text(text), &tokenizer, &std::env::temp_dir(), &Silent).expect("in memory");
+    let lines = text.split(|&byte| byte == b'\n').collect::<Vec<_>>();
+    let last = lines.len() - 1;
+    let (mut at, mut streamed) = (0, Vec::new());
+    while at < stream.n_cells() {
+        at += stream.stretch(at..stream.n_cells(), &mut streamed);
+    }
+    let alone = lines.into_iter().enumerate().flat_map(|(number, line)| {
+        // What has no line feed behind it is no line end.
+        tokenizer.encode(if number < last { line.strip_suffix(b"\r").unwrap_or(line) } else { line })
+    });
+    assert!(alone.eq(streamed));
     let mut decoder = StreamDecoder::new(&tokenizer);
     let mut streamed = String::new();
     for id in ids {
