@@ -1,6 +1,6 @@
 //! Tokenizer → `tokenizer.json`.
 
-use crate::text::{Form, Normalizer};
+use super::normalizer::write_normalizer;
 use crate::tokens::added::AddedToken;
 use crate::tokens::tokenizer::Model;
 use crate::tokens::words::{WordSplit, unknown_spelling};
@@ -14,7 +14,7 @@ pub(in crate::tokens) fn write(tokenizer: &Tokenizer) -> String {
         Model::Words(_) => Vec::new(),
     };
     put_list(&mut out, 2, "\"added_tokens\": [", added.iter().map(String::as_str), "],");
-    put(&mut out, &format!("  \"normalizer\": {},\n", normalizer(tokenizer.normalizer)));
+    put(&mut out, &format!("  \"normalizer\": {},\n", write_normalizer(tokenizer.normalizer)));
     let byte_level = |add_prefix_space: bool, use_regex: bool| {
         format!(
             r#"{{"type": "ByteLevel", "add_prefix_space": {add_prefix_space}, "trim_offsets": true, "use_regex": {use_regex}}}"#
@@ -129,15 +129,36 @@ fn added_token(token: &AddedToken) -> String {
     )
 }
 
-fn normalizer(normalizer: Normalizer) -> String {
-    let form = normalizer.form.map(|form| match form {
-        Form::Nfc => r#"{"type": "NFC"}"#,
-        Form::Nfkc => r#"{"type": "NFKC"}"#,
-    });
-    let lowercase = normalizer.lowercase.then_some(r#"{"type": "Lowercase"}"#);
-    match (form, lowercase) {
-        (None, None) => "null".into(),
-        (Some(one), None) | (None, Some(one)) => one.into(),
-        (Some(form), Some(lowercase)) => format!(r#"{{"type": "Sequence", "normalizers": [{form}, {lowercase}]}}"#),
+#[cfg(test)]
+mod tests {
+    use crate::progress::Silent;
+    use crate::text::{Corpus, Form, Normalizer};
+    use crate::tokens::tokenizer_json::sample::accepted;
+    use crate::tokens::{BpeConfig, Tokenizer, WordsConfig, learn_bpe, learn_words};
+
+    fn small_bpe() -> Tokenizer {
+        let text = "the king and the queen \"of\" the kings; 中文 中文字 'tis don't — naïve\r\n".repeat(3);
+        let config = BpeConfig {
+            vocab_size: 320,
+            normalizer: Normalizer { lowercase: true, form: Some(Form::Nfkc) },
+            ..BpeConfig::default()
+        };
+        learn_bpe(&Corpus::from_text(text), &config, &Silent).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_tokenizer() {
+        let config = WordsConfig { min_count: 1, ..WordsConfig::default() };
+        let words = learn_words(&Corpus::from_text("a b \"c\" \\ [UNK] é"), &config, &Silent).unwrap();
+        let listed = Tokenizer::from_words(vec![b"new".to_vec(), b"[UNK]".to_vec()]).unwrap();
+        for tokenizer in [small_bpe(), words, listed] {
+            let json = tokenizer.to_json();
+            let again = accepted(&json);
+            assert_eq!(again.to_json(), json);
+            assert_eq!(again.normalizer(), tokenizer.normalizer());
+            let text = "The KING ﬁnds 中文字, don't \"c\" ② [UNK] new\n".as_bytes();
+            assert_eq!(again.encode(text), tokenizer.encode(text));
+            assert_eq!(again.is_words(), tokenizer.is_words());
+        }
     }
 }
