@@ -2,8 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
-use rustc_hash::FxBuildHasher;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// So many bytes are copied at once.
 const OVER: usize = 16;
@@ -19,6 +18,8 @@ pub(crate) struct TokenTable {
     spans: Vec<u64>,
     /// The numbers, by the hash of their bytes.
     numbers: HashTable<u32>,
+    /// Drawn anew for each table: strings come from files, and must not be able to choose where they all meet.
+    hasher: DefaultHashBuilder,
 }
 
 impl TokenTable {
@@ -73,7 +74,7 @@ impl TokenTable {
     /// The number of a string.
     pub(crate) fn find(&self, token: &[u8]) -> Option<u32> {
         let same = |&number: &u32| self.get(number as usize) == token;
-        self.numbers.find(FxBuildHasher.hash_one(token), same).copied()
+        self.numbers.find(self.hasher.hash_one(token), same).copied()
     }
 
     /// The number of a string, which is added if it is not there yet.
@@ -94,9 +95,9 @@ impl TokenTable {
         let known = self.find(token).is_some();
         self.push_hidden(token);
         if !known {
-            let (bytes, spans) = (&self.bytes, &self.spans);
-            let hash = |&number: &u32| FxBuildHasher.hash_one(get(bytes, spans, number as usize));
-            self.numbers.insert_unique(FxBuildHasher.hash_one(token), number, hash);
+            let (bytes, spans, hasher) = (&self.bytes, &self.spans, &self.hasher);
+            let hash = |&number: &u32| hasher.hash_one(get(bytes, spans, number as usize));
+            self.numbers.insert_unique(hasher.hash_one(token), number, hash);
         }
     }
 
@@ -169,5 +170,20 @@ mod tests {
         assert!(table.is_unused(1003) && !table.is_unused(1001) && !table.is_unused(1002));
         assert_eq!(table.join([1001, 1004, 1003].into_iter()), Err(2));
         assert_eq!(table.join([1002, 1004].into_iter()).unwrap().len(), 404);
+    }
+
+    #[test]
+    fn strings_cannot_be_chosen_so_that_all_meet() {
+        // rustc-hash gives them all one hash: their second half makes a factor 0.
+        let time = |second: u64| {
+            let start = std::time::Instant::now();
+            let mut table = TokenTable::default();
+            for first in 0..60_000u64 {
+                table.push(&[first.to_le_bytes(), second.to_le_bytes()].concat());
+            }
+            start.elapsed()
+        };
+        let (ordinary, chosen) = (time(0), time(0x1319_8a2e_0370_7344));
+        assert!(chosen < 50 * ordinary, "{chosen:?}, others {ordinary:?}");
     }
 }
