@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::error::Result;
 use crate::progress::{Event, Progress};
 use crate::text::{Chunk, Corpus};
+use crate::tokens::added::Stretch;
 use crate::tokens::tokenizer::Model;
 use crate::tokens::words::WordsMet;
 use crate::tokens::{IdStream, IdStreamBuilder, SpecialTokens, TokenId, Tokenizer};
@@ -68,7 +69,7 @@ struct Encoded {
 fn encode_chunk(chunk: &Chunk, tokenizer: &Tokenizer) -> Encoded {
     let mut encoded = Encoded::default();
     match &tokenizer.model {
-        Model::Bpe(bpe) if tokenizer.normalizer.is_identity() && !bpe.added.finds_any(SpecialTokens::AsText) => {
+        Model::Bpe(bpe) if tokenizer.normalizer.is_identity() && !tokenizer.added.finds_any(SpecialTokens::AsText) => {
             let text = chunk.bytes();
             encoded.ids.reserve(text.len() / 4);
             bpe.encode_lines(text, &mut encoded.ids, &mut encoded.ends);
@@ -86,12 +87,18 @@ fn encode_chunk(chunk: &Chunk, tokenizer: &Tokenizer) -> Encoded {
         }
         Model::Words(words) => {
             for line in chunk.lines() {
-                words.for_each_id(line.text, tokenizer.normalizer, |id| match id {
-                    Some(id) => {
+                tokenizer.for_each_stretch(line.text, SpecialTokens::AsText, |stretch, text| match stretch {
+                    Stretch::Token(id, _) => {
                         encoded.ids.push(id);
                         encoded.met.known += 1;
                     }
-                    None => encoded.met.unknown += 1,
+                    Stretch::Text(range) => words.for_each_id(&text[range], |id| match id {
+                        Some(id) => {
+                            encoded.ids.push(id);
+                            encoded.met.known += 1;
+                        }
+                        None => encoded.met.unknown += 1,
+                    }),
                 });
                 if line.ends {
                     encoded.ends.push(encoded.ids.len());

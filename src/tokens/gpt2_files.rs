@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::text::Normalizer;
+use crate::tokens::open::without_bom;
 use crate::tokens::tokenizer::Model;
 use crate::tokens::{Pattern, TokenId, Tokenizer, tokenizer_json};
 
@@ -18,9 +19,10 @@ impl Tokenizer {
     pub fn from_gpt2_files(vocab: (&[u8], &Path), merges: (&[u8], &Path)) -> Result<Tokenizer> {
         let (vocab, vocab_path) = vocab;
         let (merges, merges_path) = merges;
-        let lines = read_merges(merges).map_err(|reason| Error::format(merges_path, reason))?;
-        let bpe = tokenizer_json::read_gpt2(vocab, &lines).map_err(|reason| Error::format(vocab_path, reason))?;
-        Ok(Tokenizer::from_bpe(bpe, Normalizer::default()))
+        let lines = read_merges(without_bom(merges)).map_err(|reason| Error::format(merges_path, reason))?;
+        let (bpe, added) = tokenizer_json::read_gpt2(without_bom(vocab), &lines, Pattern::Gpt2)
+            .map_err(|reason| Error::format(vocab_path, reason))?;
+        Ok(Tokenizer::from_bpe(bpe, added, Normalizer::default()))
     }
 
     /// The `vocab.json` and the `merges.txt`, as text.
@@ -35,7 +37,7 @@ impl Tokenizer {
         if bpe.pattern != Pattern::Gpt2 || !self.normalizer.is_identity() {
             return refuse("the files have no place for a normalizer or another pattern than GPT-2's");
         }
-        let spelling = |id: usize| match bpe.added.get(TokenId(id as u32)) {
+        let spelling = |id: usize| match self.added.get(TokenId(id as u32)) {
             Some(token) => token.content.clone(),
             None => self.spelling(TokenId(id as u32)),
         };
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
     use crate::progress::Silent;
     use crate::text::Corpus;
-    use crate::tokens::{BpeConfig, learn_bpe};
+    use crate::tokens::{BpeConfig, SpecialTokens, learn_bpe};
 
     fn read(vocab: &str, merges: &str) -> Result<Tokenizer> {
         let (vocab, merges) = (vocab.as_bytes(), merges.as_bytes());
@@ -94,6 +96,20 @@ mod tests {
         let again = read(&gap, &merges).unwrap();
         assert!(again.is_unused(TokenId(last)) && !again.is_unused(TokenId(last + 7)));
         assert_eq!(again.to_gpt2_files().unwrap(), (gap, merges));
+    }
+
+    #[test]
+    fn a_token_that_no_merge_makes_is_special_or_the_text_that_it_spells() {
+        let tokenizer =
+            learn_bpe(&Corpus::from_text("a"), &BpeConfig { vocab_size: 256, ..BpeConfig::default() }, &Silent);
+        let (vocab, merges) = tokenizer.unwrap().to_gpt2_files().unwrap();
+        let more = r#", "<|end|>": 256, "Ġzork": 257, "<｜end｜>": 258}"#;
+        let read = read(&(vocab.strip_suffix('}').unwrap().to_string() + more), &merges).unwrap();
+        assert_eq!([256, 257, 258].map(|id| read.is_special(TokenId(id))), [true, false, true]);
+        assert_eq!(read.decode(&[TokenId(257)]).unwrap(), b" zork");
+        assert_eq!(read.decode(&[TokenId(258)]).unwrap(), "<｜end｜>".as_bytes());
+        assert_eq!(read.encode_with("<｜end｜><|end|>".as_bytes(), SpecialTokens::Found), [258, 256].map(TokenId));
+        assert_eq!(read.decode(&read.encode("Ġzork zork".as_bytes())).unwrap(), "Ġzork zork".as_bytes());
     }
 
     #[test]

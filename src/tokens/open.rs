@@ -26,16 +26,21 @@ impl Tokenizer {
             return Tokenizer::read(&json);
         }
         let bytes = FileBytes::open(path)?;
-        match bytes.trim_ascii_start().first() {
+        match without_bom(&bytes).trim_ascii_start().first() {
             None => Err(Error::format(path, "is empty, expected a tokenizer")),
             Some(b'{') => Tokenizer::from_json(&bytes, path),
-            Some(_) if is_tiktoken(&bytes) => Tokenizer::from_tiktoken(&bytes, path, pattern),
+            Some(_) if is_tiktoken(without_bom(&bytes)) => Tokenizer::from_tiktoken(&bytes, path, pattern),
             Some(_) => Err(Error::format(
                 path,
                 "is no tokenizer: expected a tokenizer.json, a .tiktoken file, or a folder with vocab.json and merges.txt",
             )),
         }
     }
+}
+
+/// The bytes behind a byte-order mark, which some editors put there.
+pub(super) fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
 /// Whether the first line is base64, a space and a number.

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::text::Normalizer;
 use crate::tokens::added::AddedTokens;
 use crate::tokens::bpe::{Bpe, MAX_TOKENS, Merge};
+use crate::tokens::open::without_bom;
 use crate::tokens::token_table::TokenTable;
 use crate::tokens::tokenizer::Model;
 use crate::tokens::{Pattern, TokenId, Tokenizer};
@@ -23,8 +24,8 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Format`] names the line, and says what it should be.
     pub fn from_tiktoken(file: &[u8], path: &Path, pattern: Pattern) -> Result<Tokenizer> {
-        let bpe = read(file, pattern).map_err(|reason| Error::format(path, reason))?;
-        Ok(Tokenizer::from_bpe(bpe, Normalizer::default()))
+        let bpe = read(without_bom(file), pattern).map_err(|reason| Error::format(path, reason))?;
+        Ok(Tokenizer::from_bpe(bpe, AddedTokens::default(), Normalizer::default()))
     }
 
     /// The `.tiktoken` file, as text. It has no place for pattern, normalizer and added tokens.
@@ -38,7 +39,7 @@ impl Tokenizer {
             return refuse("these are whole words, the format is for byte-level BPE");
         };
         let merges = bpe.merger.pairs.merges();
-        let is_ranked = |id: u32| bpe.added.get(TokenId(id)).is_none() && !bpe.tokens.is_unused(id as usize);
+        let is_ranked = |id: u32| self.added.get(TokenId(id)).is_none() && !bpe.tokens.is_unused(id as usize);
         let ranked = || (0..bpe.tokens.len() as u32).filter(|&id| is_ranked(id));
         let made = ranked().filter(|&id| bpe.tokens.get(id as usize).len() > 1);
         if !made.eq(merges.iter().map(|merge| merge.merged)) {
@@ -85,7 +86,7 @@ fn read(file: &[u8], pattern: Pattern) -> Result<Bpe, String> {
             merges.push(Merge { left, right, merged: rank as u32 });
         }
     }
-    Bpe::new(tokens, merges, pattern, AddedTokens::default())
+    Bpe::new(tokens, merges, pattern)
         .map_err(|byte| format!("has no token for the byte 0x{byte:02X}, expected all 256"))
 }
 

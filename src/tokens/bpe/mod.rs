@@ -109,16 +109,8 @@ impl BpeConfig {
     }
 
     fn added_tokens(&self) -> Result<AddedTokens> {
-        let token = |(id, content): (usize, &String)| AddedToken {
-            id: id as u32,
-            content: content.clone(),
-            single_word: false,
-            lstrip: false,
-            rstrip: false,
-            normalized: false,
-            special: true,
-        };
-        let tokens = self.special_tokens.iter().enumerate().map(token).collect();
+        let tokens = self.special_tokens.iter().enumerate();
+        let tokens = tokens.map(|(id, content)| AddedToken::special(id as u32, content)).collect();
         AddedTokens::new(tokens, self.normalizer).map_err(|reason| Error::config("special-token", reason))
     }
 }
@@ -204,12 +196,13 @@ fn learn_from_pieces(pieces: PieceCounts, config: &BpeConfig, progress: &dyn Pro
             config.vocab_size
         )));
     }
-    let bpe = Bpe::from_pairs(&merges, config.pattern.clone(), config.added_tokens()?);
-    if let Some(token) = bpe.added.iter().find(|token| bpe.tokens.find(token.content.as_bytes()).is_some()) {
+    let added = config.added_tokens()?;
+    let bpe = Bpe::from_pairs(&merges, config.pattern.clone(), &added);
+    if let Some(token) = added.iter().find(|token| bpe.tokens.find(token.content.as_bytes()).is_some()) {
         let reason = format!("'{}' was also learned from the text as an ordinary token; give another", token.content);
         return Err(Error::config("special-token", reason));
     }
-    Ok(Tokenizer::from_bpe(bpe, config.normalizer))
+    Ok(Tokenizer::from_bpe(bpe, added, config.normalizer))
 }
 
 /// The different pieces of a text, counted by all workers.
@@ -263,8 +256,6 @@ pub(crate) struct Bpe {
     /// The bytes of each token.
     pub(crate) tokens: TokenTable,
     pub(crate) merger: Merger,
-    /// Tokens that no merge makes.
-    pub(crate) added: AddedTokens,
     /// Workspaces that nobody uses now; what they have seen stays known from call to call.
     idle: Mutex<Vec<Workspace>>,
 }
@@ -275,7 +266,6 @@ impl Clone for Bpe {
             pattern: self.pattern.clone(),
             tokens: self.tokens.clone(),
             merger: self.merger.clone(),
-            added: self.added.clone(),
             idle: Mutex::default(),
         }
     }
@@ -284,7 +274,7 @@ impl Clone for Bpe {
 impl Bpe {
     /// A BPE of the added tokens, then the bytes in their usual order, then the tokens that `pairs` make one after the
     /// other. In `pairs` the bytes are 0 to 255.
-    fn from_pairs(pairs: &[(u32, u32)], pattern: Pattern, added: AddedTokens) -> Bpe {
+    fn from_pairs(pairs: &[(u32, u32)], pattern: Pattern, added: &AddedTokens) -> Bpe {
         let mut tokens = TokenTable::default();
         for token in added.iter() {
             tokens.push_hidden(token.content.as_bytes());
@@ -300,26 +290,27 @@ impl Bpe {
             merges.push(Merge { left, right, merged: tokens.len() as u32 });
             tokens.push(&bytes);
         }
-        Bpe::new(tokens, merges, pattern, added).expect("every byte was given a token above")
+        Bpe::new(tokens, merges, pattern).expect("every byte was given a token above")
     }
 
     /// A BPE of these tokens and merges; the error is a byte that has no token.
     ///
     /// The merges must only speak of tokens that are there.
-    pub(crate) fn new(tokens: TokenTable, merges: Vec<Merge>, pattern: Pattern, added: AddedTokens) -> Result<Bpe, u8> {
+    pub(crate) fn new(tokens: TokenTable, merges: Vec<Merge>, pattern: Pattern) -> Result<Bpe, u8> {
         let mut id_of_byte = [0; 256];
         for byte in 0..=255 {
             id_of_byte[byte as usize] = tokens.find(&[byte]).ok_or(byte)?;
         }
         let pairs = PairTable::new(merges, &id_of_byte);
-        Ok(Bpe { pattern, tokens, merger: Merger::new(id_of_byte, pairs), added, idle: Mutex::default() })
+        Ok(Bpe { pattern, tokens, merger: Merger::new(id_of_byte, pairs), idle: Mutex::default() })
     }
 
     /// From now on a piece that is a token is that token, whatever the merges would make of it.
     pub(crate) fn prefer_whole_pieces(&mut self) {
-        let tokens = self.tokens.iter().enumerate().map(|(id, token)| (token.into(), id as u32));
-        let is_made = |id: u32| self.added.get(TokenId(id)).is_none() && !self.tokens.is_unused(id as usize);
-        self.merger.whole = Some(tokens.filter(|&(_, id)| is_made(id)).collect());
+        // Not those that stand for no text, which cannot be found.
+        let tokens = self.tokens.iter().enumerate().map(|(id, token)| (token, id as u32));
+        let is_text = |&(token, id): &(&[u8], u32)| self.tokens.find(token) == Some(id);
+        self.merger.whole = Some(tokens.filter(is_text).map(|(token, id)| (token.into(), id)).collect());
     }
 
     /// Appends the ids of `text` to `ids`.

@@ -3,29 +3,88 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use hashbrown::HashSet;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
-use super::vocab::{BorrowedStr, Spellings};
+use super::vocab::BorrowedStr;
+use crate::tokens::added::AddedTokens;
 use crate::tokens::bpe::{MAX_TOKENS, Merge};
+use crate::tokens::byte_alphabet;
+use crate::tokens::token_table::TokenTable;
 
-impl Spellings<'_> {
+/// The tokens that merges may speak of: those of `vocab`.
+pub(super) struct Mergeable<'t> {
+    pub(super) tokens: &'t TokenTable,
+    pub(super) added: &'t AddedTokens,
+    /// The ids of added tokens that `vocab` has not.
+    pub(super) outside: &'t HashSet<u32>,
+}
+
+impl Mergeable<'_> {
+    fn find(&self, spelling: &str) -> Option<u32> {
+        let of_text = byte_alphabet::bytes_of(spelling).and_then(|bytes| self.tokens.find(&bytes));
+        let of_added = || Some(self.added.find(spelling)?.id).filter(|id| !self.outside.contains(id));
+        of_text.or_else(of_added)
+    }
+
     /// The merge of two tokens; `joined` is room to write in.
     pub(super) fn merge(&self, rank: usize, left: &str, right: &str, joined: &mut String) -> Result<Merge, String> {
         joined.clear();
         joined.push_str(left);
         joined.push_str(right);
         let find = |token: &str| {
-            let unknown = || format!("merge {rank}, {left:?} {right:?}, needs the token {token:?}, which is not there");
-            self.ids.get(token).map(|&id| id as u32).ok_or_else(unknown)
+            let unknown = || {
+                format!(
+                    "merge {rank}, {left:?} {right:?}, needs the token {token:?}, which the vocabulary does not have"
+                )
+            };
+            self.find(token).ok_or_else(unknown)
         };
         Ok(Merge { left: find(left)?, right: find(right)?, merged: find(joined)? })
     }
+
+    /// Reads a list of merges.
+    pub(super) fn read(&self, json: &str) -> Result<Vec<Merge>, serde_json::Error> {
+        // Counted first: what grows while it is filled takes three times its size.
+        let Length(n) = serde_json::from_str(json)?;
+        let merges = Merges { mergeable: self, merges: Vec::with_capacity(n) };
+        merges.deserialize(&mut serde_json::Deserializer::from_str(json))
+    }
 }
 
-/// Reads merges straight into ids, in either form: `["a", "b"]` or `"a b"`.
-pub(super) struct Merges<'s, 'a> {
-    pub(super) spellings: &'s Spellings<'a>,
+/// How long a list is, whatever is in it.
+struct Length(usize);
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+        impl<'de> Visitor<'de> for Items {
+            type Value = Length;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a list of merges")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Length, A::Error> {
+                let mut n = 0;
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    n += 1;
+                    if n > MAX_TOKENS {
+                        return Err(A::Error::custom(format!("more than {MAX_TOKENS} merges")));
+                    }
+                }
+                Ok(Length(n))
+            }
+        }
+        deserializer.deserialize_seq(Items)
+    }
+}
+
+/// Reads merges in either form: `["a", "b"]` or `"a b"`.
+struct Merges<'m, 't> {
+    mergeable: &'m Mergeable<'t>,
+    merges: Vec<Merge>,
 }
 
 impl<'de> DeserializeSeed<'de> for Merges<'_, '_> {
@@ -43,14 +102,10 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
         f.write_str("a list of merges")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut merges = Vec::new();
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut joined = String::new();
         while let Some(parts) = seq.next_element::<MergeParts>()? {
-            let rank = merges.len();
-            if rank == MAX_TOKENS {
-                return Err(A::Error::custom(format!("more than {MAX_TOKENS} merges")));
-            }
+            let rank = self.merges.len();
             let (left, right) = match &parts {
                 MergeParts::Pair(left, right) => (&**left, &**right),
                 MergeParts::Line(line) => match line.split_once(' ') {
@@ -58,9 +113,10 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
                     _ => return Err(A::Error::custom(format!("merge {rank}, {line:?}, is not two tokens"))),
                 },
             };
-            merges.push(self.spellings.merge(rank, left, right, &mut joined).map_err(A::Error::custom)?);
+            let merge = self.mergeable.merge(rank, left, right, &mut joined).map_err(A::Error::custom)?;
+            self.merges.push(merge);
         }
-        Ok(merges)
+        Ok(self.merges)
     }
 }
 
@@ -91,7 +147,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for MergeParts<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut next = |n| seq.next_element::<BorrowedStr>()?.ok_or_else(|| A::Error::invalid_length(n, &self));
                 let (left, right) = (next(0)?.0, next(1)?.0);
-                match seq.next_element::<serde::de::IgnoredAny>()? {
+                match seq.next_element::<IgnoredAny>()? {
                     None => Ok(MergeParts::Pair(left, right)),
                     Some(_) => Err(A::Error::invalid_length(3, &PairOrLine)),
                 }

@@ -1,15 +1,17 @@
-//! `model` → [`Bpe`] or [`Words`].
+//! `model` → [`Bpe`] or [`Words`], with the added tokens.
+
+use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::DeserializeSeed;
 use serde_json::value::RawValue;
 
-use super::merges::Merges;
+use super::merges::Mergeable;
 use super::read::{Added, in_part, parse, shortened};
-use super::vocab::{Gaps, Spellings, Vocab, by_id};
+use super::vocab::{Gaps, Spellings, by_id};
 use crate::text::Normalizer;
 use crate::tokens::added::{AddedToken, AddedTokens};
 use crate::tokens::bpe::{Bpe, MAX_TOKENS, Merge};
+use crate::tokens::spelling::word_of_key;
 use crate::tokens::token_table::TokenTable;
 use crate::tokens::words::{WordSplit, Words};
 use crate::tokens::{Pattern, TokenId, byte_alphabet};
@@ -33,7 +35,7 @@ struct BpeModel<'a> {
     #[serde(rename = "byte_level")]
     _byte_level: Option<bool>,
     #[serde(borrow)]
-    vocab: Vocab<'a, MAX_TOKENS>,
+    vocab: &'a RawValue,
     merges: &'a RawValue,
 }
 
@@ -43,7 +45,7 @@ struct WordModel<'a> {
     #[serde(rename = "type")]
     _type: Option<String>,
     #[serde(borrow)]
-    vocab: Vocab<'a, MAX_WORDS>,
+    vocab: &'a RawValue,
     unk_token: String,
 }
 
@@ -52,10 +54,10 @@ const MAX_WORDS: usize = u32::MAX as usize;
 
 pub(super) fn read_bpe(
     model: &RawValue,
-    added: Vec<Added>,
+    added: &[Added],
     pattern: Pattern,
     normalizer: Normalizer,
-) -> Result<Bpe, String> {
+) -> Result<(Bpe, AddedTokens), String> {
     let model: BpeModel = parse("model", model)?;
     if model.dropout.is_some_and(|dropout| dropout != 0.0) {
         return Err("has a model with dropout, which is not done here; set it to null".into());
@@ -69,79 +71,125 @@ pub(super) fn read_bpe(
             return Err(format!("has a model with {name}, which is not done here"));
         }
     }
-    let spellings = by_id(model.vocab, &added, Gaps::Allowed)?;
-    let added_tokens = added.into_iter().map(|token| AddedToken {
+    let explain = |error| in_part("vocab", error);
+    let Spellings { by_id, outside } = by_id(model.vocab.get(), MAX_TOKENS, added, Gaps::Allowed, explain)?;
+    let added = added_tokens(added, normalizer)?;
+    let mut tokens = token_table(by_id, &added)?;
+    // A message about another type would quote all of it.
+    if !model.merges.get().starts_with('[') {
+        return Err("cannot use its merges: expected a list".into());
+    }
+    let mergeable = Mergeable { tokens: &tokens, added: &added, outside: &outside };
+    let merges = mergeable.read(model.merges.get()).map_err(|error| in_part("merges", error))?;
+    if merges.iter().any(|merge| added.get(TokenId(merge.merged)).is_some()) {
+        tokens = told_apart(&tokens, &added, &merges);
+    }
+    let mut bpe = build_bpe(tokens, merges, pattern)?;
+    if model.ignore_merges == Some(true) {
+        bpe.prefer_whole_pieces();
+    }
+    Ok((bpe, added))
+}
+
+fn added_tokens(added: &[Added], normalizer: Normalizer) -> Result<AddedTokens, String> {
+    let tokens = added.iter().map(|token| AddedToken {
+        // Below the number of tokens, as has been found out.
         id: token.id as u32,
+        content: token.content.to_string(),
         single_word: token.single_word,
         lstrip: token.lstrip,
         rstrip: token.rstrip,
         normalized: token.normalized.unwrap_or(!token.special),
         special: token.special,
-        content: token.content.into_owned(),
     });
-    let added = AddedTokens::new(added_tokens.collect(), normalizer)?;
-    // A message about another type would quote all of it.
-    if !model.merges.get().starts_with('[') {
-        return Err("cannot use its merges: expected a list".into());
-    }
-    let mut json = serde_json::Deserializer::from_str(model.merges.get());
-    let merges = Merges { spellings: &spellings }.deserialize(&mut json).map_err(|error| in_part("merges", error))?;
-    let mut bpe = build_bpe(&spellings, merges, added, pattern)?;
-    if model.ignore_merges == Some(true) {
-        bpe.prefer_whole_pieces();
-    }
-    Ok(bpe)
+    AddedTokens::new(tokens.collect(), normalizer)
 }
 
-/// A BPE of GPT-2's `vocab.json` and the lines of its `merges.txt`.
-pub(in crate::tokens) fn read_gpt2(vocab: &[u8], merges: &[(&str, &str)]) -> Result<Bpe, String> {
-    read_gpt2_parts(vocab, merges).map_err(shortened)
-}
-
-fn read_gpt2_parts(vocab: &[u8], merges: &[(&str, &str)]) -> Result<Bpe, String> {
-    let vocab: Vocab<MAX_TOKENS> =
-        serde_json::from_slice(vocab).map_err(|error| format!("is no vocab.json: {error}"))?;
-    let spellings = by_id(vocab, &[], Gaps::Allowed)?;
-    let mut known = Vec::with_capacity(merges.len());
-    for (rank, (left, right)) in merges.iter().enumerate() {
-        known.push(spellings.merge(rank, left, right, &mut String::new())?);
-    }
-    let mut is_made = vec![false; spellings.by_id.len()];
-    known.iter().for_each(|merge| is_made[merge.merged as usize] = true);
-    let spelled = spellings.by_id.iter().enumerate().filter_map(|(id, spelling)| Some((id, spelling.as_ref()?)));
-    let special = spelled.filter(|&(id, spelling)| {
-        !is_made[id] && byte_alphabet::bytes_of(spelling).is_none_or(|bytes| bytes.len() != 1)
-    });
-    let special = special.map(|(id, content)| AddedToken {
-        id: id as u32,
-        content: content.to_string(),
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: true,
-    });
-    let added = AddedTokens::new(special.collect(), Normalizer::default())?;
-    build_bpe(&spellings, known, added, Pattern::Gpt2)
-}
-
-fn build_bpe(spellings: &Spellings, merges: Vec<Merge>, added: AddedTokens, pattern: Pattern) -> Result<Bpe, String> {
+/// The bytes of each token; added tokens, but for single bytes, hidden and as they stand in a text.
+fn token_table(by_id: Vec<Option<Cow<str>>>, added: &AddedTokens) -> Result<TokenTable, String> {
     let mut tokens = TokenTable::default();
-    for (id, spelling) in spellings.by_id.iter().enumerate() {
+    for (id, spelling) in by_id.into_iter().enumerate() {
         let Some(spelling) = spelling else {
             tokens.push_unused();
             continue;
         };
-        if added.get(TokenId(id as u32)).is_some() {
-            tokens.push_hidden(spelling.as_bytes());
-        } else {
-            let Some(bytes) = byte_alphabet::bytes_of(spelling) else {
+        match (byte_alphabet::bytes_of(&spelling), added.get(TokenId(id as u32))) {
+            (bytes, Some(token)) if bytes.as_ref().is_none_or(|bytes| bytes.len() != 1) => {
+                tokens.push_hidden(&added.text(token));
+            }
+            (Some(bytes), _) => match tokens.find(&bytes) {
+                None => tokens.push(&bytes),
+                Some(before) => {
+                    return Err(format!("has token {spelling:?} twice, with the ids {before} and {id}"));
+                }
+            },
+            (None, _) => {
                 return Err(format!("has token {spelling:?} (id {id}), which is not in the byte-level alphabet"));
-            };
-            tokens.push(&bytes);
+            }
         }
     }
-    Bpe::new(tokens, merges, pattern, added).map_err(|byte| {
+    Ok(tokens)
+}
+
+/// The table once more, now that the merges are known: added tokens that a merge makes have the bytes that they are made
+/// of, and can be found; others stand for themselves, and are hidden.
+fn told_apart(tokens: &TokenTable, added: &AddedTokens, merges: &[Merge]) -> TokenTable {
+    let mut is_made = vec![false; tokens.len()];
+    merges.iter().for_each(|merge| is_made[merge.merged as usize] = true);
+    let mut again = TokenTable::default();
+    for (id, bytes) in tokens.iter().enumerate() {
+        let added_token = added.get(TokenId(id as u32));
+        let spelled = added_token.and_then(|token| byte_alphabet::bytes_of(&token.content));
+        match (added_token, spelled) {
+            (_, Some(bytes)) if is_made[id] || bytes.len() == 1 => again.push(&bytes),
+            (Some(token), _) => again.push_hidden(&added.text(token)),
+            (None, _) if tokens.is_unused(id) => again.push_unused(),
+            (None, _) => again.push(bytes),
+        }
+    }
+    again
+}
+
+/// A BPE of GPT-2's `vocab.json` and the lines of its `merges.txt`.
+pub(in crate::tokens) fn read_gpt2(
+    vocab: &[u8],
+    merges: &[(&str, &str)],
+    pattern: Pattern,
+) -> Result<(Bpe, AddedTokens), String> {
+    read_gpt2_parts(vocab, merges, pattern).map_err(shortened)
+}
+
+fn read_gpt2_parts(vocab: &[u8], merges: &[(&str, &str)], pattern: Pattern) -> Result<(Bpe, AddedTokens), String> {
+    let vocab = std::str::from_utf8(vocab).map_err(|error| format!("is not UTF-8: {error}"))?;
+    let explain = |error| format!("is no vocab.json: {error}");
+    let Spellings { by_id, outside } = by_id(vocab, MAX_TOKENS, &[], Gaps::Allowed, explain)?;
+    // Those that are not in the alphabet can only be special. Others are known when all merges are.
+    let spelled = by_id.iter().enumerate().filter_map(|(id, spelling)| Some((id as u32, spelling.as_ref()?)));
+    let foreign = spelled.filter(|(_, spelling)| byte_alphabet::bytes_of(spelling).is_none());
+    let mut special: Vec<AddedToken> = foreign.map(|(id, content)| AddedToken::special(id, &**content)).collect();
+    let added = AddedTokens::new(special.clone(), Normalizer::default())?;
+    let tokens = token_table(by_id, &added)?;
+    let mergeable = Mergeable { tokens: &tokens, added: &added, outside: &outside };
+    let mut known = Vec::with_capacity(merges.len());
+    for (rank, (left, right)) in merges.iter().enumerate() {
+        known.push(mergeable.merge(rank, left, right, &mut String::new())?);
+    }
+    let mut is_made = vec![false; tokens.len()];
+    known.iter().for_each(|merge| is_made[merge.merged as usize] = true);
+    for (id, bytes) in tokens.iter().enumerate() {
+        // Where a byte is spelled with another character, this is text that no merge makes, and not a special token.
+        let is_plain = bytes.iter().all(u8::is_ascii_graphic);
+        if !is_made[id] && bytes.len() > 1 && is_plain && added.get(TokenId(id as u32)).is_none() {
+            special.push(AddedToken::special(id as u32, String::from_utf8_lossy(bytes)));
+        }
+    }
+    let added = AddedTokens::new(special, Normalizer::default())?;
+    let tokens = told_apart(&tokens, &added, &known);
+    Ok((build_bpe(tokens, known, pattern)?, added))
+}
+
+fn build_bpe(tokens: TokenTable, merges: Vec<Merge>, pattern: Pattern) -> Result<Bpe, String> {
+    Bpe::new(tokens, merges, pattern).map_err(|byte| {
         format!(
             "has no token for the byte 0x{byte:02X} ({:?}), so that some texts could not be encoded; \
              learn it with all 256 bytes (initial_alphabet = ByteLevel.alphabet())",
@@ -150,18 +198,35 @@ fn build_bpe(spellings: &Spellings, merges: Vec<Merge>, added: AddedTokens, patt
     })
 }
 
-pub(super) fn read_words(model: &RawValue, added: &[Added], split: WordSplit) -> Result<Words, String> {
+pub(super) fn read_words(
+    model: &RawValue,
+    added: &[Added],
+    split: WordSplit,
+    normalizer: Normalizer,
+) -> Result<(Words, AddedTokens), String> {
     let model: WordModel = parse("model", model)?;
-    if let Some(token) = added.iter().find(|token| token.content != model.unk_token) {
-        return Err(format!("has the added token {:?}, which is not done with whole words", token.content));
-    }
-    let spellings = by_id(model.vocab, added, Gaps::Refused)?;
+    let explain = |error| in_part("vocab", error);
+    let Spellings { by_id, outside } = by_id(model.vocab.get(), MAX_WORDS, added, Gaps::Refused, explain)?;
+    let added = added_tokens(added, normalizer)?;
     let mut words = TokenTable::default();
-    for spelling in spellings.by_id.iter().flatten() {
-        words.push(spelling.as_bytes());
+    let mut unknown = None;
+    for (id, key) in by_id.iter().flatten().enumerate() {
+        if **key == model.unk_token {
+            unknown = Some(TokenId(id as u32));
+        }
+        let word = word_of_key(key);
+        match added.get(TokenId(id as u32)) {
+            // A word of a text that is spelled like a special token is not that token.
+            Some(token) if token.special && unknown != Some(TokenId(token.id)) || outside.contains(&(id as u32)) => {
+                words.push_hidden(&added.text(token));
+            }
+            _ => match words.find(&word) {
+                None => words.push(&word),
+                Some(before) => return Err(format!("has token {key:?} twice, with the ids {before} and {id}")),
+            },
+        }
     }
-    let unknown = words.find(model.unk_token.as_bytes()).map(TokenId);
-    Ok(Words { words, unknown, split })
+    Ok((Words { words, unknown, split }, added))
 }
 
 #[cfg(test)]
@@ -184,6 +249,100 @@ mod tests {
             assert_eq!(tokenizer.decode(&ids).unwrap(), b"ab<|end|> ab");
             let again = accepted(&tokenizer.to_json());
             assert_eq!(again.to_json(), tokenizer.to_json());
+        }
+    }
+
+    #[test]
+    fn an_added_token_that_merges_make_too_is_what_they_make_of_it() {
+        // Ids and texts by tokenizers 0.23.
+        let json = file(
+            r#","th":256,"the":257,"Ġthe":258"#,
+            r#"["t h","th e","Ġ the"]"#,
+            r#","added_tokens":[{"id":258,"content":"Ġthe","special":false},{"id":0,"content":"!","special":true}]"#,
+        );
+        let tokenizer = accepted(&json);
+        let ids = tokenizer.encode_with(b"in the!", SpecialTokens::Found);
+        assert_eq!(ids, [72, 77, 258, 0].map(TokenId));
+        assert_eq!(tokenizer.decode(&ids).unwrap(), b"in the!");
+        assert_eq!(tokenizer.encode("Ġthe x".as_bytes()), [258, 220, 87].map(TokenId));
+        let encoded = tokenizer.encode_with_offsets(b"in the", SpecialTokens::AsText);
+        assert_eq!(encoded.tokens.last().map(|token| token.range.clone()), Some(2..6));
+        assert_eq!(tokenizer.spelling(TokenId(258)), "Ġthe");
+        assert_eq!(tokenizer.id_of_spelling("Ġthe"), Some(TokenId(258)));
+        assert_eq!(accepted(&tokenizer.to_json()).to_json(), tokenizer.to_json());
+        // One that nothing makes stands for itself, so that a text comes back as it was.
+        let json = file(r#","Ġzork":256"#, "[]", r#","added_tokens":[{"id":256,"content":"Ġzork","special":false}]"#);
+        let tokenizer = accepted(&json);
+        for text in ["Ġzork", " zork"] {
+            assert_eq!(tokenizer.decode(&tokenizer.encode(text.as_bytes())).unwrap(), text.as_bytes());
+        }
+        assert_eq!(tokenizer.encode("Ġzork".as_bytes()), [TokenId(256)]);
+        assert_eq!(accepted(&tokenizer.to_json()).to_json(), tokenizer.to_json());
+    }
+
+    #[test]
+    fn an_added_token_that_is_found_in_normalised_text_is_that_text() {
+        let json = file(
+            "",
+            "[]",
+            r#","normalizer":{"type":"Lowercase"},"added_tokens":[{"id":256,"content":"AB","special":false}]"#,
+        );
+        let tokenizer = accepted(&json);
+        assert_eq!(tokenizer.encode(b"xAb"), [TokenId(87), TokenId(256)]);
+        assert_eq!(tokenizer.decode(&tokenizer.encode(b"xAb")).unwrap(), b"xab");
+        assert_eq!(
+            (tokenizer.spelling(TokenId(256)), tokenizer.id_of_spelling("AB")),
+            ("AB".into(), Some(TokenId(256)))
+        );
+    }
+
+    /// A file of words, cut at white space.
+    fn words(vocab: &str, added: &str) -> String {
+        format!(
+            r#"{{"version":"1.0","added_tokens":[{added}],"pre_tokenizer":{{"type":"WhitespaceSplit"}},
+            "model":{{"type":"WordLevel","vocab":{vocab},"unk_token":"[UNK]"}}}}"#
+        )
+    }
+
+    #[test]
+    fn added_tokens_are_found_beside_words() {
+        // Ids by tokenizers 0.23; as text with encode_special_tokens = True.
+        let vocab = r#"{"a":0,"b":1,"[UNK]":2}"#;
+        let pad =
+            r#"{"id":3,"content":"<pad>","special":true},{"id":4,"content":"<end>","special":true,"lstrip":true}"#;
+        let plain = r#"{"id":3,"content":"b-","special":false}"#;
+        let unknown = r#"{"id":2,"content":"[UNK]","special":true}"#;
+        let cases = [
+            (pad, "a<pad>b <end>", vec![0, 3, 1, 4], vec![2, 2]),
+            (pad, "c <pad>", vec![2, 3], vec![2, 2]),
+            (unknown, "a[UNK]b", vec![0, 2, 1], vec![2]),
+            (unknown, "c [UNK]", vec![2, 2], vec![2, 2]),
+            (plain, "ab-b b", vec![0, 3, 1, 1], vec![0, 3, 1, 1]),
+        ];
+        let ids = |ids: Vec<u32>| ids.into_iter().map(TokenId).collect::<Vec<_>>();
+        for (added, text, found, as_text) in cases {
+            let tokenizer = accepted(&words(vocab, added));
+            for tokenizer in [accepted(&tokenizer.to_json()), tokenizer] {
+                assert_eq!(tokenizer.encode_with(text.as_bytes(), SpecialTokens::Found), ids(found.clone()), "{text}");
+                assert_eq!(tokenizer.encode(text.as_bytes()), ids(as_text.clone()), "{text}");
+                let placed = tokenizer.encode_with_offsets(text.as_bytes(), SpecialTokens::Found);
+                assert_eq!(placed.text, text.as_bytes());
+                assert!(placed.tokens.iter().map(|token| token.id).eq(ids(found.clone())));
+            }
+        }
+        let tokenizer = accepted(&words(vocab, pad));
+        assert!(tokenizer.is_special(TokenId(3)) && !tokenizer.is_special(TokenId(1)));
+        assert_eq!(tokenizer.decode(&ids(vec![0, 3, 1, 4])).unwrap(), b"a <pad> b <end>");
+        // In the vocabulary too, a special token is no word of a text.
+        let both =
+            accepted(&words(r#"{"a":0,"b":1,"[UNK]":2,"<pad>":3}"#, r#"{"id":3,"content":"<pad>","special":true}"#));
+        assert_eq!(both.encode(b"a <pad>"), ids(vec![0, 2]));
+        for (vocab, added, reason) in [
+            (vocab, r#"{"id":9,"content":"<pad>","special":true}"#, "the id 9, but has only 4 tokens"),
+            (vocab, r#"{"id":1,"content":"<pad>","special":true}"#, "the id 1 to two tokens"),
+            (r#"{"a":0,"b":1,"a":2}"#, "", "\"a\" twice"),
+        ] {
+            assert!(refused(&words(vocab, added)).contains(reason), "{reason}");
         }
     }
 

@@ -11,7 +11,9 @@ use super::model::{read_bpe, read_words};
 use super::normalizer::read_normalizer;
 use super::post_processor::read_frame;
 use super::splitting::{read_bpe_splitting, read_word_splitting};
+use super::vocab::for_each_entry;
 use crate::text::Normalizer;
+use crate::tokens::open::without_bom;
 use crate::tokens::{TokenId, Tokenizer};
 
 /// Reads a file; the error says what in it cannot be used.
@@ -32,9 +34,14 @@ pub(super) fn shortened(mut message: String) -> String {
 }
 
 fn read_parts(json: &[u8]) -> Result<Tokenizer, String> {
-    let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
+    let json = without_bom(json);
     let json = std::str::from_utf8(json).map_err(|error| format!("is not UTF-8: {error}"))?;
-    let file: File = serde_json::from_str(json).map_err(|error| format!("is no tokenizer.json: {error}"))?;
+    let file: File = serde_json::from_str(json).map_err(|error| {
+        match for_each_entry(json, |error| error.to_string(), |_, _| Ok(())) {
+            Ok(()) => "is a vocabulary without merges: give the folder that holds it and its merges.txt".to_string(),
+            Err(_) => format!("is no tokenizer.json: {error}"),
+        }
+    })?;
     if let Some(version) = file.version.as_deref()
         && !["1.0", "2.0"].contains(&version)
     {
@@ -53,12 +60,16 @@ fn read_parts(json: &[u8]) -> Result<Tokenizer, String> {
     let kind: ModelKind = parse("model", file.model)?;
     let mut tokenizer = match (kind.r#type.as_deref(), kind.merges.is_some()) {
         (Some("BPE"), _) | (None, true) => {
-            let pattern = read_bpe_splitting(file.pre_tokenizer, file.decoder, kind.byte_level == Some(true))?;
-            Tokenizer::from_bpe(read_bpe(file.model, added, pattern, normalizer)?, normalizer)
+            // Files of version 1.0 say it with their pre-tokenizer.
+            let is_byte_level = kind.byte_level == Some(true) && file.version.as_deref() == Some("2.0");
+            let pattern = read_bpe_splitting(file.pre_tokenizer, file.decoder, is_byte_level)?;
+            let (bpe, added) = read_bpe(file.model, &added, pattern, normalizer)?;
+            Tokenizer::from_bpe(bpe, added, normalizer)
         }
         (Some("WordLevel"), _) => {
             let split = read_word_splitting(file.pre_tokenizer, file.decoder)?;
-            Tokenizer::from_word_model(read_words(file.model, &added, split)?, normalizer)
+            let (words, added) = read_words(file.model, &added, split, normalizer)?;
+            Tokenizer::from_word_model(words, added, normalizer)
         }
         (Some(kind), _) => return Err(format!("has a model of type {kind:?}, expected \"BPE\" or \"WordLevel\"")),
         (None, false) => return Err("has a model without a type, expected \"BPE\" or \"WordLevel\"".into()),
@@ -130,7 +141,11 @@ mod tests {
         // A12
         let ok = file("", "[]", "");
         assert!(Tokenizer::from_json(ok.as_bytes(), Path::new("t.json")).is_ok());
+        let added = |token: &str| {
+            format!(r#","added_tokens":[{{{}}}]"#, token.replace(r#""content""#, r#""special":true,"content""#))
+        };
         let bytes_first = r#"{"type":"ByteLevel","add_prefix_space":false},{"type":"Digits"}"#;
+        let bytes = r#"{"type":"ByteLevel","add_prefix_space":false}"#;
         let around = r#"[{"SpecialToken":{"id":"x","type_id":0}},{"Sequence":{"id":"A","type_id":0}}]"#;
         let cases = [
             (file("", r#"[["a","b"]]"#, ""), r#"needs the token "ab""#),
@@ -142,9 +157,12 @@ mod tests {
             (file(r#","ab":1000"#, "[]", ""), "the id 1000, but has only 257 tokens"),
             (file(r#","ab":4000000000"#, "[]", ""), "id 4000000000"),
             (file(r#","ab":18446744073709551615"#, "[]", ""), "id 18446744073709551615"),
-            (file(r#","ab":-1"#, "[]", ""), "model"),
-            (file(r#","ab":"256""#, "[]", ""), "model"),
+            (file(r#","ab":-1"#, "[]", ""), "vocab"),
+            (file(r#","ab":"256""#, "[]", ""), "vocab"),
             (file(r#","a b":256"#, "[]", ""), "byte-level alphabet"),
+            (file("", r#"["a b"]"#, &added(r#""id":256,"content":"ab""#)), r#"needs the token "ab""#),
+            (file("", "[]", &added(r#""id":256,"content":"q"},{"id":257,"content":"q""#)), "twice"),
+            (file("", "[]", &added(&format!(r#""id":256,"content":"{}""#, "x".repeat(1025)))), "1025 bytes"),
             (file("", r#""ab""#, ""), "merges"),
             (file("", "{}", ""), "merges"),
             (file("", "[1]", ""), "merges"),
@@ -156,6 +174,13 @@ mod tests {
             (file("", "[]", r#","added_tokens":[{"id":3,"content":"xy","special":true}]"#), "the id 3 to two tokens"),
             (file("", "[]", r#","added_tokens":{}"#), "added_tokens"),
             (ok.replace("\"1.0\"", "\"3.0\""), "version \"3.0\""),
+            // Only version 2.0 has it.
+            (
+                ok.replace(bytes, "null").replace("\"BPE\"", "\"BPE\",\"byte_level\":true"),
+                "without ByteLevel pre_tokenizer",
+            ),
+            (ok.replace(r#","add_prefix_space":false"#, ""), "add_prefix_space"),
+            (r#"{"!": 0, "\"": 1}"#.into(), "give the folder that holds it and its merges.txt"),
             (ok.replace("\"1.0\"", "1"), "no tokenizer.json"),
             (ok.replace("ByteLevel", "Metaspace"), "Metaspace"),
             (cut(r#"{"type":"Split","pattern":{"Regex":"a$"},"behavior":"Isolated","invert":false}"#), "end of a line"),
@@ -194,6 +219,12 @@ mod tests {
             assert!(error.contains(reason), "{error:?} does not say {reason:?}");
         }
         assert!(Tokenizer::from_json(b"\xFF\xFE{\0", Path::new("t.json")).unwrap_err().to_string().contains("UTF-8"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        let json = format!("\u{FEFF}{}", file("", "[]", ""));
+        assert!(Tokenizer::from_json(json.as_bytes(), Path::new("t.json")).is_ok());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::tokens::words::WordSplit;
 #[serde(tag = "type", deny_unknown_fields)]
 enum PreTokenizer {
     ByteLevel {
-        add_prefix_space: Option<bool>,
+        add_prefix_space: bool,
         #[serde(rename = "trim_offsets")]
         _trim_offsets: Option<bool>,
         use_regex: Option<bool>,
@@ -75,7 +75,7 @@ pub(super) fn read_bpe_splitting(
                 .into());
         }
         let source = match step {
-            PreTokenizer::ByteLevel { add_prefix_space: Some(true), .. } => {
+            PreTokenizer::ByteLevel { add_prefix_space: true, .. } => {
                 return Err("has a pre_tokenizer with add_prefix_space, which is not done here".into());
             }
             PreTokenizer::ByteLevel { use_regex, .. } => {

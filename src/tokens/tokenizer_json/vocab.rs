@@ -1,51 +1,20 @@
-//! `vocab` and `added_tokens` → the tokens by id.
+//! `vocab` and `added_tokens` → what each id is called.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::read::Added;
 
-/// The `vocab` of a model in the order of the file, at most `MOST`.
-pub(super) struct Vocab<'a, const MOST: usize>(Vec<(Cow<'a, str>, u64)>);
-
-impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for Vocab<'a, MOST> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries<const MOST: usize>;
-        impl<'de, const MOST: usize> Visitor<'de> for Entries<MOST> {
-            type Value = Vec<(Cow<'de, str>, u64)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a map of tokens to ids")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((token, id)) = map.next_entry::<BorrowedStr<'de>, u64>()? {
-                    if entries.len() == MOST {
-                        return Err(A::Error::custom(format!("more than {MOST} tokens")));
-                    }
-                    entries.push((token.0, id));
-                }
-                Ok(entries)
-            }
-        }
-        deserializer.deserialize_map(Entries::<MOST>).map(Vocab)
-    }
-}
-
-/// A string that stays in the file's bytes unless it has escapes.
-#[derive(Deserialize)]
-pub(super) struct BorrowedStr<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
-/// The tokens by id, spelled as in the file.
+/// The tokens of a file, spelled as there.
 pub(super) struct Spellings<'a> {
     /// `None` for ids that no token has.
     pub(super) by_id: Vec<Option<Cow<'a, str>>>,
-    pub(super) ids: HashMap<Cow<'a, str>, u64>,
+    /// The ids of added tokens that `vocab` has not.
+    pub(super) outside: HashSet<u32>,
 }
 
 /// Whether every id must have a token.
@@ -55,47 +24,113 @@ pub(super) enum Gaps {
     Refused,
 }
 
-/// Puts vocabulary and added tokens in the order of their ids.
+/// Puts the tokens of a `vocab`, at most so many, and the added tokens in the order of their ids.
 ///
 /// Ids are rows, so an id far beyond the number of tokens would cost what no file of that size should: at most every
 /// second id may be without a token.
-pub(super) fn by_id<'a, const MOST: usize>(
-    vocab: Vocab<'a, MOST>,
+///
+/// Keys that are there twice are not noticed here. `explain` is told what is wrong with the JSON.
+pub(super) fn by_id<'a>(
+    vocab: &'a str,
+    most: usize,
     added: &[Added<'a>],
     gaps: Gaps,
+    explain: impl Fn(serde_json::Error) -> String,
 ) -> Result<Spellings<'a>, String> {
-    let mut ids: HashMap<Cow<'a, str>, u64> = HashMap::with_capacity(vocab.0.len());
-    let mut in_order = vocab.0;
-    for (spelling, id) in &in_order {
-        if let Some(before) = ids.insert(spelling.clone(), *id) {
-            return Err(format!("has token {spelling:?} twice, with the ids {before} and {id}"));
+    // Read twice, so that nothing is ever kept in the order of the file.
+    let added_ids: HashMap<&str, u64> = added.iter().map(|token| (&*token.content, token.id)).collect();
+    let mut in_vocab = HashSet::new();
+    let mut n_tokens = 0;
+    let mut highest: Option<(Cow<str>, u64)> = None;
+    for_each_entry(vocab, &explain, |spelling, id| {
+        n_tokens += 1;
+        if n_tokens > most {
+            return Err(format!("has more than {most} tokens"));
         }
-    }
-    for token in added {
-        match ids.insert(token.content.clone(), token.id) {
-            None => in_order.push((token.content.clone(), token.id)),
-            Some(before) if before == token.id => {}
-            Some(before) => {
-                let (content, id) = (&token.content, token.id);
-                return Err(format!("has token {content:?} twice, with the ids {before} and {id}"));
+        if let Some(&added_id) = added_ids.get(&*spelling) {
+            if added_id != id {
+                return Err(format!("has token {spelling:?} twice, with the ids {id} and {added_id}"));
             }
+            in_vocab.insert(id);
+        }
+        if highest.as_ref().is_none_or(|&(_, most)| id > most) {
+            highest = Some((spelling, id));
+        }
+        Ok(())
+    })?;
+    let outside = || added.iter().filter(|token| !in_vocab.contains(&token.id));
+    for token in outside() {
+        n_tokens += 1;
+        if highest.as_ref().is_none_or(|&(_, most)| token.id > most) {
+            highest = Some((token.content.clone(), token.id));
         }
     }
-    let n_tokens = in_order.len();
-    let (most, reason) = match gaps {
+    let (limit, reason) = match gaps {
         Gaps::Allowed => (2 * n_tokens, "ids are rows, and at most every second may be without a token"),
         Gaps::Refused => (n_tokens, "ids are rows and must be 0, 1, 2, … without a gap"),
     };
-    let highest = in_order.iter().max_by_key(|(_, id)| *id);
-    if let Some((spelling, id)) = highest.filter(|(_, id)| *id >= most as u64) {
+    if let Some((spelling, id)) = highest.as_ref().filter(|(_, id)| *id >= limit as u64) {
         return Err(format!("gives token {spelling:?} the id {id}, but has only {n_tokens} tokens; {reason}"));
     }
-    let mut by_id: Vec<Option<Cow<'a, str>>> = vec![None; highest.map_or(0, |(_, id)| *id as usize + 1)];
-    for (spelling, id) in in_order {
-        match &mut by_id[id as usize] {
-            place @ None => *place = Some(spelling),
-            Some(other) => return Err(format!("gives the id {id} to two tokens, {other:?} and {spelling:?}")),
+    let mut by_id: Vec<Option<Cow<'a, str>>> = vec![None; highest.map_or(0, |(_, id)| id as usize + 1)];
+    let mut put = |spelling: Cow<'a, str>, id: u64| match &mut by_id[id as usize] {
+        place @ None => {
+            *place = Some(spelling);
+            Ok(())
         }
-    }
-    Ok(Spellings { by_id, ids })
+        Some(other) => Err(format!("gives the id {id} to two tokens, {other:?} and {spelling:?}")),
+    };
+    for_each_entry(vocab, &explain, &mut put)?;
+    outside().try_for_each(|token| put(token.content.clone(), token.id))?;
+    let outside = outside().map(|token| token.id as u32).collect();
+    Ok(Spellings { by_id, outside })
 }
+
+/// Hands each token and its id to `entry`, in the order of the file, until that says what is wrong with one.
+pub(super) fn for_each_entry<'a>(
+    vocab: &'a str,
+    explain: impl Fn(serde_json::Error) -> String,
+    entry: impl FnMut(Cow<'a, str>, u64) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut wrong = None;
+    let read = Entries { entry, wrong: &mut wrong }.deserialize(&mut serde_json::Deserializer::from_str(vocab));
+    match wrong {
+        Some(reason) => Err(reason),
+        None => read.map_err(explain),
+    }
+}
+
+struct Entries<'w, F> {
+    entry: F,
+    wrong: &'w mut Option<String>,
+}
+
+impl<'de, F: FnMut(Cow<'de, str>, u64) -> Result<(), String>> DeserializeSeed<'de> for Entries<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: FnMut(Cow<'de, str>, u64) -> Result<(), String>> Visitor<'de> for Entries<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a map of tokens to ids")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((token, id)) = map.next_entry::<BorrowedStr<'de>, u64>()? {
+            if let Err(reason) = (self.entry)(token.0, id) {
+                *self.wrong = Some(reason);
+                return Err(A::Error::custom("what is wrong has been said"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A string that stays in the file's bytes unless it has escapes.
+#[derive(Deserialize)]
+pub(super) struct BorrowedStr<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
