@@ -1,8 +1,8 @@
 //! Pieces: the stretches of text that merges may not cross.
 //!
 //! In: any bytes. Out: the ends of the pieces, which join up to the whole text again. The one idea: the patterns of the
-//! field are written out as scanners that look at each character once, so that there is no regex engine to blow up on
-//! a long run. Each scanner is checked against its regex.
+//! field are written out as scanners that look at each character once; each is checked against its regex. Other patterns
+//! go through an automaton. All take time that is linear in the text.
 
 mod cl100k;
 mod cl100k_masks;
@@ -14,6 +14,7 @@ mod gpt2;
 mod gpt2_masks;
 mod o200k;
 mod pattern;
+mod possessive;
 mod windows;
 
 pub(crate) use pattern::LineFeed;

@@ -31,10 +31,13 @@ pub enum Pattern {
     Whole,
     /// By a regular expression, see [`Pattern::custom`].
     Custom(Arc<CustomPattern>),
-    /// By one pattern after the other: the pieces of each are texts to the next. None of them is a sequence or
-    /// [`Whole`](Pattern::Whole).
-    Sequence(Arc<[Pattern]>),
+    /// By one pattern after the other, see [`Pattern::sequence`].
+    Sequence(Steps),
 }
+
+/// Two patterns or more that cut one after the other. None of them is a sequence or [`Pattern::Whole`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steps(Arc<[Pattern]>);
 
 impl PartialEq for CustomPattern {
     fn eq(&self, other: &CustomPattern) -> bool {
@@ -93,10 +96,11 @@ const BATCH: usize = 512;
 impl Pattern {
     /// The pattern of a regular expression; one of the known ones if it is spelled like it.
     ///
-    /// Each match is a piece, and so is what lies between two matches. The engine takes linear time, so it has no
-    /// look-around, but for `|\s+(?!\S)|\s+` at the end, in which most tokenizers' patterns end; and possessive
-    /// repetitions only where the plain ones match the same. What engines read differently (`^`, `$`, `{1,3}+`) is
-    /// refused, so that a pattern means the same to others who read the tokenizer.
+    /// Each match is a piece, and so is what lies between two matches; an empty match cuts, too. The engine takes linear
+    /// time, so it has no look-around, but for `|\s+(?!\S)|\s+` at the end, in which most tokenizers' patterns end; and
+    /// possessive repetitions only where the plain ones match the same. What Oniguruma, the engine of Hugging Face, reads
+    /// differently (`^`, `$`, `\b`, `\pL`, `{1,3}+`) or not at all is refused by name, so that a pattern means the same to
+    /// others who read the tokenizer; `\w` is read as there.
     ///
     /// # Errors
     /// [`Error::Config`] says what cannot be done.
@@ -121,12 +125,21 @@ impl Pattern {
         }
     }
 
-    /// Cuts by one pattern after the other.
-    pub(crate) fn sequence(mut patterns: Vec<Pattern>) -> Pattern {
-        match patterns.len() {
-            0 => Pattern::Whole,
-            1 => patterns.remove(0),
-            _ => Pattern::Sequence(patterns.into()),
+    /// Cuts by one pattern after the other: the pieces of each are texts to the next.
+    ///
+    /// # Example
+    /// ```
+    /// use wordgrove::tokens::Pattern;
+    /// let digits = Pattern::custom(r"\p{N}{1,3}")?;
+    /// assert_eq!(Pattern::sequence([digits.clone(), Pattern::Whole]), digits); // whole: not cut further
+    /// # Ok::<(), wordgrove::Error>(())
+    /// ```
+    pub fn sequence(patterns: impl IntoIterator<Item = Pattern>) -> Pattern {
+        let steps: Vec<Pattern> = patterns.into_iter().flat_map(|pattern| pattern.steps().to_vec()).collect();
+        match &steps[..] {
+            [] => Pattern::Whole,
+            [one] => one.clone(),
+            _ => Pattern::Sequence(Steps(steps.into())),
         }
     }
 
@@ -134,7 +147,7 @@ impl Pattern {
     pub(crate) fn steps(&self) -> &[Pattern] {
         match self {
             Pattern::Whole => &[],
-            Pattern::Sequence(steps) => steps,
+            Pattern::Sequence(steps) => &steps.0,
             one => std::slice::from_ref(one),
         }
     }
@@ -157,7 +170,7 @@ impl Pattern {
                     _ => self.scan_characters(text, line_feed, ends),
                 }
             }
-            Pattern::Sequence(steps) => cut_in_turn(steps, text, 0, line_feed, &mut ends),
+            Pattern::Sequence(steps) => cut_in_turn(&steps.0, text, 0, line_feed, &mut ends),
             Pattern::Whole | Pattern::Custom(_) => {
                 let mut start = 0;
                 let by_line = line_feed == LineFeed::Ends;
@@ -257,7 +270,7 @@ mod tests {
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
             r" ?\p{L}+|\s+(?!\S)|\s+",
             r"\p{L}+|\s\d",
-            r"[a-z]+|x*",
+            r"[a-z]+|x+",
             // With possessive repetitions, which fancy-regex has.
             r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
             r" ?\p{L}++|\s++$|\s+(?!\S)|\s",
@@ -440,14 +453,15 @@ mod tests {
     fn patterns_cut_one_after_the_other() {
         let steps =
             [r"\p{N}{1,3}", "[一-龥]+", r" ?\p{L}+|\s+(?!\S)|\s+"].map(|source| Pattern::custom(source).unwrap());
-        let pattern = Pattern::sequence(steps.to_vec());
+        let pattern = Pattern::sequence(steps.clone());
         let text = "in 12345 年前  x\n".as_bytes();
         let expected = ["in", " ", "123", "45", " ", "年前", " ", " x", "\n"];
         assert_eq!(pieces(&pattern, text, LineFeed::Within), expected.map(str::as_bytes));
         assert_eq!(pieces(&pattern, text, LineFeed::Ends), expected.map(str::as_bytes));
         assert_eq!(pattern.steps(), steps);
-        assert_eq!(Pattern::sequence(vec![Pattern::O200k]), Pattern::O200k);
-        assert_eq!(Pattern::sequence(Vec::new()), Pattern::Whole);
+        assert_eq!(Pattern::sequence([Pattern::O200k, Pattern::Whole]), Pattern::O200k);
+        assert_eq!(Pattern::sequence([]), Pattern::Whole);
+        assert_eq!(Pattern::sequence([pattern.clone(), Pattern::Gpt2]).steps().len(), 4);
         assert!(pieces(&pattern, b"", LineFeed::Within).is_empty());
     }
 

@@ -48,8 +48,19 @@ enum SplitPattern {
 /// The most steps of a pre-tokenizer; known files have up to five.
 const MAX_CUTS: usize = 16;
 
-/// The characters of the pre-tokenizer `Punctuation`: ASCII's, some of which Unicode calls symbols, and Unicode's.
-const PUNCTUATION: &str = r"[!-/:-@\[-`{-~\p{P}]";
+/// The characters of the pre-tokenizer `Punctuation`: ASCII's, some of which Unicode calls symbols, and Unicode's. Hugging
+/// Face has the list of an older Unicode, to which later punctuation does not belong and two other characters do.
+const PUNCTUATION: &str = concat!(
+    r"[!-/:-@\[-`{-~\p{P}\x{166D}\x{111C9}&&[^\x{61D}\x{9FD}\x{A76}\x{C77}\x{C84}\x{1B4E}\x{1B4F}\x{1B7D}-\x{1B7F}",
+    r"\x{2E43}-\x{2E4F}\x{2E52}-\x{2E5D}\x{10D6E}\x{10EAD}\x{10F55}-\x{10F59}\x{10F86}-\x{10F89}\x{113D4}\x{113D5}",
+    r"\x{113D7}\x{113D8}\x{1144B}-\x{1144F}\x{1145A}\x{1145B}\x{1145D}\x{11660}-\x{1166C}\x{116B9}\x{1183B}",
+    r"\x{11944}-\x{11946}\x{119E2}\x{11A3F}-\x{11A46}\x{11A9A}-\x{11A9C}\x{11A9E}-\x{11AA2}\x{11B00}-\x{11B09}",
+    r"\x{11BE1}\x{11C41}-\x{11C45}\x{11C70}\x{11C71}\x{11EF7}\x{11EF8}\x{11F43}-\x{11F4F}\x{11FFF}\x{12FF1}",
+    r"\x{12FF2}\x{16D6D}-\x{16D6F}\x{16E97}-\x{16E9A}\x{16FE2}\x{1E5FF}\x{1E95E}\x{1E95F}]]",
+);
+
+/// The characters of the pre-tokenizer `Digits`, which is of a newer Unicode.
+const NUMBER: &str = r"[\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}]";
 
 /// What a pre-tokenizer of a BPE amounts to: cuts by patterns, then bytes.
 pub(super) fn read_bpe_splitting(
@@ -88,7 +99,7 @@ pub(super) fn read_bpe_splitting(
             PreTokenizer::Split { pattern, behavior, invert } => {
                 let pattern = match pattern {
                     SplitPattern::Regex(source) => custom(&source)?,
-                    SplitPattern::String(text) => custom(&regex::escape(&text))?,
+                    SplitPattern::String(text) => custom(&regex_syntax::escape(&text))?,
                 };
                 // Between the matches of the patterns that are known there is nothing, so they may as well be removed.
                 let keeps_all = behavior == "Isolated" && !invert
@@ -100,8 +111,8 @@ pub(super) fn read_bpe_splitting(
                 patterns.push(pattern);
                 continue;
             }
-            PreTokenizer::Digits { individual_digits: true } => r"\p{N}".to_string(),
-            PreTokenizer::Digits { individual_digits: false } => r"\p{N}+".to_string(),
+            PreTokenizer::Digits { individual_digits: true } => NUMBER.to_string(),
+            PreTokenizer::Digits { individual_digits: false } => format!("{NUMBER}+"),
             PreTokenizer::Punctuation { behavior } => match behavior.as_deref() {
                 None | Some("Isolated") => PUNCTUATION.to_string(),
                 Some("Contiguous") => format!("{PUNCTUATION}+"),
@@ -153,7 +164,9 @@ struct Decoder {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::tokens::TokenId;
+    use crate::tokens::pretokenize::LineFeed;
     use crate::tokens::tokenizer_json::sample::{accepted, cut, file};
 
     #[test]
@@ -196,5 +209,22 @@ mod tests {
         let again = accepted(&tokenizer.to_json());
         assert_eq!(again.to_json(), tokenizer.to_json());
         assert_eq!(again.encode(b"12!! ab"), tokenizer.encode(b"12!! ab"));
+    }
+
+    /// How many characters are cut out of what is around them, and the sum of their numbers, so that the list is known.
+    #[test]
+    fn punctuation_and_digits_are_those_of_hugging_face() {
+        // By tokenizers 0.23: Punctuation("isolated") and Digits(individual_digits = True) on "a", the character, "b".
+        for (pattern, n, sum) in [(PUNCTUATION, 726, 20_675_981), (NUMBER, 1924, 111_666_371)] {
+            let pattern = Pattern::custom(pattern).unwrap();
+            let is_cut = |character: &char| {
+                let text = format!("a{character}b");
+                let mut n_ends = 0;
+                pattern.for_each_batch(text.as_bytes(), LineFeed::Within, |ends| n_ends += ends.len());
+                n_ends > 1
+            };
+            let cut: Vec<u64> = ('\0'..=char::MAX).filter(is_cut).map(|character| character as u64).collect();
+            assert_eq!((cut.len(), cut.iter().sum::<u64>()), (n, sum));
+        }
     }
 }
