@@ -101,8 +101,14 @@ impl BpeConfig {
             if token.is_empty() || self.special_tokens[..at].contains(token) {
                 return Err(Error::config("special-token", format!("'{token}' is empty or there twice")));
             }
-            if byte_alphabet::bytes_of(token).is_some_and(|bytes| bytes.len() == 1) {
+            let spelled = byte_alphabet::bytes_of(token);
+            if spelled.as_ref().is_some_and(|bytes| bytes.len() == 1) {
                 return Err(Error::config("special-token", format!("'{token}' is already the name of a byte's token")));
+            }
+            let spelled = spelled.and_then(|bytes| String::from_utf8(bytes).ok());
+            if let Some(text) = spelled.filter(|text| text != token) {
+                let reason = format!("'{token}' is what the text {text:?} is called in files; give another");
+                return Err(Error::config("special-token", reason));
             }
         }
         Ok(())
@@ -198,7 +204,9 @@ fn learn_from_pieces(pieces: PieceCounts, config: &BpeConfig, progress: &dyn Pro
     }
     let added = config.added_tokens()?;
     let bpe = Bpe::from_pairs(&merges, config.pattern.clone(), &added);
-    if let Some(token) = added.iter().find(|token| bpe.tokens.find(token.content.as_bytes()).is_some()) {
+    let is_learned =
+        |content: &str| byte_alphabet::bytes_of(content).is_some_and(|bytes| bpe.tokens.find(&bytes).is_some());
+    if let Some(token) = added.iter().find(|token| is_learned(&token.content)) {
         let reason = format!("'{}' was also learned from the text as an ordinary token; give another", token.content);
         return Err(Error::config("special-token", reason));
     }
