@@ -6,6 +6,7 @@
 //!
 //! The rules are those of Hugging Face tokenizers: the leftmost, then the longest; `single_word` wants no word character
 //! on either side, `lstrip` and `rstrip` take the white space beside, `normalized` ones are found in the normalised text.
+//! But white space that one token has taken is not a part of another, too.
 
 use std::borrow::Cow;
 use std::ops::Range;

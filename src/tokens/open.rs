@@ -23,6 +23,10 @@ impl Tokenizer {
                 let (vocab_bytes, merges_bytes) = (FileBytes::open(&vocab)?, FileBytes::open(&merges)?);
                 return Tokenizer::from_gpt2_files((&vocab_bytes, &vocab), (&merges_bytes, &merges));
             }
+            if !json.exists() && merges.exists() {
+                let reason = "has a merges.txt without vocab.json: copy it there, or save both again";
+                return Err(Error::format(path, reason));
+            }
             return Tokenizer::read(&json);
         }
         let bytes = FileBytes::open(path)?;
@@ -77,6 +81,16 @@ mod tests {
         for name in ["a", "b", "gpt2", "model"] {
             let opened = Tokenizer::open(&at(name), Pattern::Gpt2).unwrap();
             assert_eq!(opened.encode(text), learned.encode(text), "{name}");
+            // With the mark that some editors put first.
+            for file in
+                [at(name), at(name).join("vocab.json"), at(name).join("merges.txt"), at(name).join("tokenizer.json")]
+            {
+                if let Ok(bytes) = std::fs::read(&file) {
+                    std::fs::write(&file, [b"\xEF\xBB\xBF", &bytes[..]].concat()).unwrap();
+                }
+            }
+            let opened = Tokenizer::open(&at(name), Pattern::Gpt2).unwrap();
+            assert_eq!(opened.encode(text), learned.encode(text), "{name}");
         }
     }
 
@@ -89,5 +103,8 @@ mod tests {
             assert!(matches!(error, Error::Format { .. }), "{name}: {error}");
         }
         assert!(matches!(Tokenizer::open(folder.path(), Pattern::Gpt2), Err(Error::Io { .. })));
+        std::fs::write(folder.path().join("merges.txt"), "").unwrap();
+        let error = Tokenizer::open(folder.path(), Pattern::Gpt2).unwrap_err().to_string();
+        assert!(error.contains("merges.txt without vocab.json"), "{error}");
     }
 }

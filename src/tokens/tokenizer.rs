@@ -235,6 +235,48 @@ impl Tokenizer {
         Ok((tokenizer, ids))
     }
 
+    /// This tokenizer without its added tokens: their ids are unused, but for those that merges make too. What a file wants
+    /// around a text goes with them.
+    pub fn without_added_tokens(&self) -> Tokenizer {
+        let mut tokens = TokenTable::default();
+        for (id, bytes) in self.tokens().iter().enumerate() {
+            let is_text = self.tokens().find(bytes) == Some(id as u32) || self.unknown() == Some(TokenId(id as u32));
+            match is_text {
+                true => tokens.push(bytes),
+                false => tokens.push_unused(),
+            }
+        }
+        let mut tokenizer = self.clone();
+        *tokenizer.tokens_mut() = tokens;
+        tokenizer.added = Box::default();
+        tokenizer.frame = Frame::default();
+        tokenizer.names = OnceLock::new();
+        tokenizer
+    }
+
+    /// Whether there is nothing to it but a vocabulary, merges, a pattern, and added tokens that a form `knows`; the error
+    /// names what more there is.
+    pub(super) fn check_bare(&self, knows: impl Fn(&AddedToken) -> bool) -> Result<(), String> {
+        const SHOWN: usize = 5;
+        let mut more: Vec<String> = Vec::new();
+        let unknown: Vec<&str> = self.added.iter().filter(|token| !knows(token)).map(|token| &*token.content).collect();
+        if !unknown.is_empty() {
+            let dots = if unknown.len() > SHOWN { " …" } else { "" };
+            let shown = unknown[..unknown.len().min(SHOWN)].join(" ");
+            more.push(format!("added tokens like {shown}{dots}"));
+        }
+        if !self.normalizer.is_identity() {
+            more.push("a normalizer".into());
+        }
+        if !(self.frame.before.is_empty() && self.frame.after.is_empty()) {
+            more.push("a post-processor".into());
+        }
+        match more.is_empty() {
+            true => Ok(()),
+            false => Err(format!("has no place for {}: leave it out, or write a tokenizer.json", more.join(", "))),
+        }
+    }
+
     /// The token that has this key in the `vocab` of a file.
     pub(super) fn vocab_id(&self, key: &str) -> Option<TokenId> {
         let number = match &self.model {

@@ -1,8 +1,10 @@
 //! `wordgrove tokenizer`: learn a tokenizer, use it, look into it.
 
 mod compare;
+mod convert;
 mod decode;
 mod encode;
+mod form;
 mod info;
 mod train;
 
@@ -35,6 +37,8 @@ enum Verb {
     Info(info::Arguments),
     /// Two tokenizers beside each other on a text
     Compare(compare::Arguments),
+    /// A tokenizer in another form: tokenizer.json, .tiktoken, vocab.json and merges.txt
+    Convert(convert::Arguments),
 }
 
 /// A tokenizer, in any form that is read.
@@ -77,12 +81,16 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Verb::Decode(arguments) => decode::run(arguments),
         Verb::Info(arguments) => info::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
+        Verb::Convert(arguments) => convert::run(arguments),
     }
 }
 
+/// How a .tiktoken file cuts text unless something else is said.
+const TIKTOKEN: Pattern = Pattern::Cl100kTiktoken;
+
 /// A tokenizer that is named without a pattern.
 pub fn open(path: &Path) -> Outcome<Tokenizer> {
-    Ok(Tokenizer::open(path, Pattern::Cl100kTiktoken)?)
+    Ok(Tokenizer::open(path, TIKTOKEN)?)
 }
 
 /// A pattern by its name, or a regular expression.
