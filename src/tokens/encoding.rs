@@ -179,7 +179,7 @@ impl Tokenizer {
         }
         let mut text = Vec::with_capacity(ids.len() * 8);
         for (place, id) in ids.iter().enumerate() {
-            if id.index() >= tokens.len() {
+            if id.index() >= tokens.len() || tokens.is_unused(id.index()) {
                 return Err(unknown(place));
             }
             if place > 0 {

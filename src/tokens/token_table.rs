@@ -23,6 +23,16 @@ pub(crate) struct TokenTable {
 }
 
 impl TokenTable {
+    /// An empty table with room for so many strings of so many bytes together.
+    pub(crate) fn with_capacity(n: usize, n_bytes: usize) -> TokenTable {
+        TokenTable {
+            bytes: Vec::with_capacity(n_bytes),
+            spans: Vec::with_capacity(n),
+            numbers: HashTable::with_capacity(n),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
     /// How many strings there are.
     pub(crate) fn len(&self) -> usize {
         self.spans.len()

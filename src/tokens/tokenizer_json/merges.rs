@@ -22,24 +22,26 @@ pub(super) struct Mergeable<'t> {
 }
 
 impl Mergeable<'_> {
-    fn find(&self, spelling: &str) -> Option<u32> {
-        let of_text = byte_alphabet::bytes_of(spelling).and_then(|bytes| self.tokens.find(&bytes));
+    fn find(&self, spelling: &str, bytes: &mut Vec<u8>) -> Option<u32> {
+        bytes.clear();
+        let of_text = if byte_alphabet::push_bytes_of(spelling, bytes) { self.tokens.find(bytes) } else { None };
         let of_added = || Some(self.added.find(spelling)?.id).filter(|id| !self.outside.contains(id));
         of_text.or_else(of_added)
     }
 
-    /// The merge of two tokens; `joined` is room to write in.
-    pub(super) fn merge(&self, rank: usize, left: &str, right: &str, joined: &mut String) -> Result<Merge, String> {
+    /// The merge of two tokens.
+    pub(super) fn merge(&self, rank: usize, left: &str, right: &str, room: &mut Room) -> Result<Merge, String> {
+        let Room { joined, bytes } = room;
         joined.clear();
         joined.push_str(left);
         joined.push_str(right);
-        let find = |token: &str| {
+        let mut find = |token: &str| {
             let unknown = || {
                 format!(
                     "merge {rank}, {left:?} {right:?}, needs the token {token:?}, which the vocabulary does not have"
                 )
             };
-            self.find(token).ok_or_else(unknown)
+            self.find(token, bytes).ok_or_else(unknown)
         };
         Ok(Merge { left: find(left)?, right: find(right)?, merged: find(joined)? })
     }
@@ -49,8 +51,30 @@ impl Mergeable<'_> {
         // Counted first: what grows while it is filled takes three times its size.
         let Length(n) = serde_json::from_str(json)?;
         let merges = Merges { mergeable: self, merges: Vec::with_capacity(n) };
-        merges.deserialize(&mut serde_json::Deserializer::from_str(json))
+        let mut merges = merges.deserialize(&mut serde_json::Deserializer::from_str(json))?;
+        // Some merges may be there twice, and a hostile file may have nothing but one.
+        if merges.len() > self.tokens.len() {
+            keep_last(&mut merges);
+        }
+        Ok(merges)
     }
+}
+
+/// Room to write in.
+#[derive(Default)]
+pub(super) struct Room {
+    joined: String,
+    bytes: Vec<u8>,
+}
+
+/// Of merges of the same two tokens only the last, which is the one that counts.
+fn keep_last(merges: &mut Vec<Merge>) {
+    let pair = |rank: u32| (merges[rank as usize].left, merges[rank as usize].right);
+    let mut ranks: Vec<u32> = (0..merges.len() as u32).collect();
+    ranks.sort_unstable_by_key(|&rank| (pair(rank), std::cmp::Reverse(rank)));
+    ranks.dedup_by_key(|rank| pair(*rank));
+    ranks.sort_unstable();
+    *merges = ranks.into_iter().map(|rank| merges[rank as usize]).collect();
 }
 
 /// How long a list is, whatever is in it.
@@ -103,7 +127,7 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut joined = String::new();
+        let mut room = Room::default();
         while let Some(parts) = seq.next_element::<MergeParts>()? {
             let rank = self.merges.len();
             let (left, right) = match &parts {
@@ -113,7 +137,7 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
                     _ => return Err(A::Error::custom(format!("merge {rank}, {line:?}, is not two tokens"))),
                 },
             };
-            let merge = self.mergeable.merge(rank, left, right, &mut joined).map_err(A::Error::custom)?;
+            let merge = self.mergeable.merge(rank, left, right, &mut room).map_err(A::Error::custom)?;
             self.merges.push(merge);
         }
         Ok(self.merges)

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::merges::Mergeable;
+use super::merges::{Mergeable, Room};
 use super::read::{Added, in_part, parse, shortened};
-use super::vocab::{Gaps, Spellings, by_id};
+use super::vocab::{Spellings, by_id};
 use crate::text::Normalizer;
 use crate::tokens::added::{AddedToken, AddedTokens};
 use crate::tokens::bpe::{Bpe, MAX_TOKENS, Merge};
@@ -72,7 +72,7 @@ pub(super) fn read_bpe(
         }
     }
     let explain = |error| in_part("vocab", error);
-    let Spellings { by_id, outside } = by_id(model.vocab.get(), MAX_TOKENS, added, Gaps::Allowed, explain)?;
+    let Spellings { by_id, outside } = by_id(model.vocab.get(), MAX_TOKENS, added, explain)?;
     let added = added_tokens(added, normalizer)?;
     let mut tokens = token_table(by_id, &added)?;
     // A message about another type would quote all of it.
@@ -107,7 +107,8 @@ fn added_tokens(added: &[Added], normalizer: Normalizer) -> Result<AddedTokens, 
 
 /// The bytes of each token; added tokens, but for single bytes, hidden and as they stand in a text.
 fn token_table(by_id: Vec<Option<Cow<str>>>, added: &AddedTokens) -> Result<TokenTable, String> {
-    let mut tokens = TokenTable::default();
+    let n_bytes = by_id.iter().flatten().map(|spelling| spelling.len()).sum();
+    let mut tokens = TokenTable::with_capacity(by_id.len(), n_bytes);
     for (id, spelling) in by_id.into_iter().enumerate() {
         let Some(spelling) = spelling else {
             tokens.push_unused();
@@ -162,7 +163,7 @@ pub(in crate::tokens) fn read_gpt2(
 fn read_gpt2_parts(vocab: &[u8], merges: &[(&str, &str)], pattern: Pattern) -> Result<(Bpe, AddedTokens), String> {
     let vocab = std::str::from_utf8(vocab).map_err(|error| format!("is not UTF-8: {error}"))?;
     let explain = |error| format!("is no vocab.json: {error}");
-    let Spellings { by_id, outside } = by_id(vocab, MAX_TOKENS, &[], Gaps::Allowed, explain)?;
+    let Spellings { by_id, outside } = by_id(vocab, MAX_TOKENS, &[], explain)?;
     // Those that are not in the alphabet can only be special. Others are known when all merges are.
     let spelled = by_id.iter().enumerate().filter_map(|(id, spelling)| Some((id as u32, spelling.as_ref()?)));
     let foreign = spelled.filter(|(_, spelling)| byte_alphabet::bytes_of(spelling).is_none());
@@ -171,8 +172,9 @@ fn read_gpt2_parts(vocab: &[u8], merges: &[(&str, &str)], pattern: Pattern) -> R
     let tokens = token_table(by_id, &added)?;
     let mergeable = Mergeable { tokens: &tokens, added: &added, outside: &outside };
     let mut known = Vec::with_capacity(merges.len());
+    let mut room = Room::default();
     for (rank, (left, right)) in merges.iter().enumerate() {
-        known.push(mergeable.merge(rank, left, right, &mut String::new())?);
+        known.push(mergeable.merge(rank, left, right, &mut room)?);
     }
     let mut is_made = vec![false; tokens.len()];
     known.iter().for_each(|merge| is_made[merge.merged as usize] = true);
@@ -206,11 +208,15 @@ pub(super) fn read_words(
 ) -> Result<(Words, AddedTokens), String> {
     let model: WordModel = parse("model", model)?;
     let explain = |error| in_part("vocab", error);
-    let Spellings { by_id, outside } = by_id(model.vocab.get(), MAX_WORDS, added, Gaps::Refused, explain)?;
+    let Spellings { by_id, outside } = by_id(model.vocab.get(), MAX_WORDS, added, explain)?;
     let added = added_tokens(added, normalizer)?;
     let mut words = TokenTable::default();
     let mut unknown = None;
-    for (id, key) in by_id.iter().flatten().enumerate() {
+    for (id, key) in by_id.iter().enumerate() {
+        let Some(key) = key else {
+            words.push_unused();
+            continue;
+        };
         if **key == model.unk_token {
             unknown = Some(TokenId(id as u32));
         }
@@ -333,6 +339,18 @@ mod tests {
         let tokenizer = accepted(&words(vocab, pad));
         assert!(tokenizer.is_special(TokenId(3)) && !tokenizer.is_special(TokenId(1)));
         assert_eq!(tokenizer.decode(&ids(vec![0, 3, 1, 4])).unwrap(), b"a <pad> b <end>");
+        let gaps = accepted(&words(
+            r#"{"a":0,"b":7,"[UNK]":2}"#,
+            &(3..6)
+                .map(|id| format!(r#"{{"id":{id},"content":"<{id}>","special":true}}"#))
+                .collect::<Vec<_>>()
+                .join(","),
+        ));
+        assert_eq!((gaps.encode(b"a b c"), gaps.n_tokens()), (ids(vec![0, 7, 2]), 8));
+        assert!(gaps.is_unused(TokenId(1)) && gaps.decode(&ids(vec![0, 1])).is_err());
+        assert_eq!(accepted(&gaps.to_json()).to_json(), gaps.to_json());
+        let bare = gaps.without_added_tokens();
+        assert_eq!((bare.encode(b"a b c <3>"), bare.is_unused(TokenId(3))), (ids(vec![0, 7, 2, 2]), true));
         // In the vocabulary too, a special token is no word of a text.
         let both =
             accepted(&words(r#"{"a":0,"b":1,"[UNK]":2,"<pad>":3}"#, r#"{"id":3,"content":"<pad>","special":true}"#));
@@ -372,6 +390,17 @@ mod tests {
         let again = accepted(&tokenizer.to_json());
         assert_eq!(again.to_json(), tokenizer.to_json());
         assert_eq!((again.n_tokens(), again.encode(b"abcab")), (301, tokenizer.encode(b"abcab")));
+    }
+
+    #[test]
+    fn of_equal_merges_the_last_counts_and_is_kept() {
+        // Ids by tokenizers 0.23, which writes the file that way, too.
+        let more = r#"["b c","a b"],"#.replace(['[', ']'], "").repeat(200);
+        let json = file(r#","ab":256,"bc":257"#, &format!(r#"["b c","a b",{more}"b c"]"#), "");
+        let tokenizer = accepted(&json);
+        assert_eq!(tokenizer.encode(b"abc"), [TokenId(256), TokenId(66)]);
+        assert_eq!(tokenizer.n_merges(), 2);
+        assert_eq!(accepted(&tokenizer.to_json()).encode(b"abc"), tokenizer.encode(b"abc"));
     }
 
     #[test]

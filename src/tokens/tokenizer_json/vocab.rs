@@ -17,13 +17,6 @@ pub(super) struct Spellings<'a> {
     pub(super) outside: HashSet<u32>,
 }
 
-/// Whether every id must have a token.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gaps {
-    Allowed,
-    Refused,
-}
-
 /// Puts the tokens of a `vocab`, at most so many, and the added tokens in the order of their ids.
 ///
 /// Ids are rows, so an id far beyond the number of tokens would cost what no file of that size should: at most every
@@ -34,7 +27,6 @@ pub(super) fn by_id<'a>(
     vocab: &'a str,
     most: usize,
     added: &[Added<'a>],
-    gaps: Gaps,
     explain: impl Fn(serde_json::Error) -> String,
 ) -> Result<Spellings<'a>, String> {
     // Read twice, so that nothing is ever kept in the order of the file.
@@ -65,12 +57,11 @@ pub(super) fn by_id<'a>(
             highest = Some((token.content.clone(), token.id));
         }
     }
-    let (limit, reason) = match gaps {
-        Gaps::Allowed => (2 * n_tokens, "ids are rows, and at most every second may be without a token"),
-        Gaps::Refused => (n_tokens, "ids are rows and must be 0, 1, 2, … without a gap"),
-    };
-    if let Some((spelling, id)) = highest.as_ref().filter(|(_, id)| *id >= limit as u64) {
-        return Err(format!("gives token {spelling:?} the id {id}, but has only {n_tokens} tokens; {reason}"));
+    if let Some((spelling, id)) = highest.as_ref().filter(|(_, id)| *id >= 2 * n_tokens as u64) {
+        return Err(format!(
+            "gives token {spelling:?} the id {id}, but has only {n_tokens} tokens; ids are rows, and at most every second \
+             may be without a token"
+        ));
     }
     let mut by_id: Vec<Option<Cow<'a, str>>> = vec![None; highest.map_or(0, |(_, id)| id as usize + 1)];
     let mut put = |spelling: Cow<'a, str>, id: u64| match &mut by_id[id as usize] {

@@ -89,17 +89,17 @@ pub(in crate::tokens) fn write(tokenizer: &Tokenizer) -> String {
     out
 }
 
-/// How many tokens, the first ones, are in `vocab`.
+/// How many ids, the first ones, are in `vocab`.
 ///
 /// Words of a text are looked up there, so that a word that is spelled like an added token would become it. But other
-/// programs number added tokens that are not in `vocab` anew, behind all others, so only those that stand there anyway can
-/// be left out. No merge makes an added token of a BPE that is none of its tokens, so there they do no harm.
+/// programs number added tokens that are not in `vocab` anew, behind as many as are, so only those that stand there anyway
+/// can be left out. In the `vocab` of a BPE they do no harm.
 fn n_in_vocab(tokenizer: &Tokenizer) -> usize {
-    let n_tokens = tokenizer.n_tokens();
+    let ids = || (0..tokenizer.n_tokens() as u32).map(TokenId);
     let is_only_added = |id: &TokenId| tokenizer.added.get(*id).is_some() && tokenizer.unknown() != Some(*id);
-    match &tokenizer.model {
-        Model::Bpe(_) => n_tokens,
-        Model::Words(_) => n_tokens - (0..n_tokens as u32).rev().map(TokenId).take_while(is_only_added).count(),
+    match tokenizer.is_words() && !ids().any(|id| tokenizer.is_unused(id)) {
+        true => ids().len() - ids().rev().take_while(is_only_added).count(),
+        false => ids().len(),
     }
 }
 
