@@ -23,8 +23,9 @@ use crate::tokens::token_table::TokenTable;
 /// this bounds the time for a byte. The longest known ones have about a hundred.
 const MAX_LEN: usize = 1024;
 
-/// The most bytes of all added tokens together; the automaton that finds them takes about fifty times as much.
-const MAX_BYTES: usize = 1 << 24;
+/// The most bytes of all added tokens together. The automaton that finds them takes about fifty times as much, and a
+/// third of a second for a megabyte. 100,000 tokens of the usual kind are one megabyte.
+const MAX_BYTES: usize = 1 << 22;
 
 /// Whether special tokens are found in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -284,8 +285,8 @@ mod tests {
         let refused = |tokens| AddedTokens::new(tokens, Normalizer::default()).unwrap_err();
         assert!(refused(vec![AddedToken::special(0, "x".repeat(1025))]).contains("of 1025 bytes"));
         assert!(refused(vec![AddedToken::special(0, "x"), AddedToken::special(1, "x")]).contains("\"x\" twice"));
-        let many = (0..17_000).map(|id| AddedToken::special(id, format!("{id}{}", "x".repeat(1000))));
-        assert!(refused(many.collect()).contains("expected at most 16777216"));
+        let many = (0..4_200).map(|id| AddedToken::special(id, format!("{id}{}", "x".repeat(1000))));
+        assert!(refused(many.collect()).contains("expected at most 4194304"));
     }
 
     #[test]

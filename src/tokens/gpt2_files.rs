@@ -42,7 +42,10 @@ impl Tokenizer {
         if bpe.merger.whole.is_some() {
             return Err(refuse("has no place for ignore_merges"));
         }
-        let is_plain = |token: &AddedToken| *token == AddedToken::special(token.id, &*token.content);
+        // Without a normalizer it is all the same in which text they are found, if it is the same one for all.
+        let normalized = self.added.iter().any(|token| token.normalized);
+        let is_plain =
+            |token: &AddedToken| *token == AddedToken { normalized, ..AddedToken::special(token.id, &*token.content) };
         self.check_bare(is_plain).map_err(|reason| refuse(&reason))?;
         let key = |id: u32| match self.added.get(TokenId(id)) {
             Some(token) => token.content.clone(),
@@ -59,9 +62,9 @@ impl Tokenizer {
         // Which tokens are special follows from what merges make; it must follow as it is.
         let names = (Path::new("vocab.json"), Path::new("merges.txt"));
         let again = Tokenizer::from_gpt2_files((vocab.as_bytes(), names.0), (merges.as_bytes(), names.1));
-        let same = |again: &Tokenizer| {
-            again.added.iter().eq(self.added.iter()) && again.tokens().iter().eq(self.tokens().iter())
-        };
+        let special = |tokenizer: &Tokenizer| tokenizer.added.iter().map(|token| token.id).collect::<Vec<_>>();
+        let same =
+            |again: &Tokenizer| special(again) == special(self) && again.tokens().iter().eq(self.tokens().iter());
         match again {
             Ok(again) if same(&again) => Ok((vocab, merges)),
             _ => Err(refuse("cannot say which tokens are special: those that no merge makes are others")),
@@ -155,7 +158,8 @@ mod tests {
             let error = read(&other).to_gpt2_files().unwrap_err().to_string();
             assert!(error.contains(reason), "{error:?} does not say {reason:?}");
         }
-        // A post-processor that puts nothing beside a text is no loss.
+        // No loss: a flag without effect, which GPT-2's own file has, and a post-processor that puts nothing beside a text.
+        assert!(read(&json.replace(r#""normalized": false"#, r#""normalized": true"#)).to_gpt2_files().is_ok());
         let trims = r#""post_processor": {"type": "ByteLevel", "trim_offsets": false}"#;
         assert!(read(&json.replace(r#""post_processor": null"#, trims)).to_gpt2_files().is_ok());
     }
