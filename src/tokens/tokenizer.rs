@@ -190,7 +190,8 @@ impl Tokenizer {
     /// This tokenizer with more tokens that stand for no text, behind all others, and the ids of `names`.
     ///
     /// A name that is a special token already keeps its id. One that is the spelling of an ordinary token is put in
-    /// angle brackets until it is none. No text is ever encoded to them, except with [`SpecialTokens::Found`].
+    /// angle brackets until it is none. No text is ever encoded to them, except with
+    /// [`SpecialTokens::Found`](crate::tokens::SpecialTokens::Found).
     ///
     /// # Errors
     /// [`Error::Config`] when there are too many added tokens.

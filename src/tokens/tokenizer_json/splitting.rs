@@ -46,7 +46,7 @@ enum SplitPattern {
 }
 
 /// The most steps of a pre-tokenizer; known files have up to five.
-const MAX_CUTS: usize = 16;
+const MAX_STEPS: usize = 16;
 
 /// The characters of the pre-tokenizer `Punctuation`: ASCII's, some of which Unicode calls symbols, and Unicode's. Hugging
 /// Face has the list of an older Unicode, to which later punctuation does not belong and two other characters do.
@@ -74,8 +74,8 @@ pub(super) fn read_bpe_splitting(
         Some(step) => vec![step],
     };
     let custom = |source: &str| Pattern::custom(source).map_err(|error| format!("cannot use its {error}"));
-    if steps.len() > MAX_CUTS {
-        return Err(format!("has a pre_tokenizer of {} steps, at most {MAX_CUTS} are done here", steps.len()));
+    if steps.len() > MAX_STEPS {
+        return Err(format!("has a pre_tokenizer of {} steps, at most {MAX_STEPS} are done here", steps.len()));
     }
     let mut patterns = Vec::new();
     let mut is_spelled = false;
