@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
@@ -167,6 +168,40 @@ impl<W: Write> Write for Hashed<W> {
 /// Whatever fails, or whenever the machine stops, `path` holds the old bytes or the new ones, never a mix. A symbolic
 /// link is followed, so that the file it points to is replaced. Devices and pipes are written straight through.
 pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    match write_beside(path, write)? {
+        Some(file) => put(path, file),
+        None => Ok(()),
+    }
+}
+
+/// Replaces a file and another one that means nothing without it, such as an index.
+///
+/// Both are written beside the old ones first. Then the old `main` is removed, so that whenever the machine stops,
+/// whoever finds `main` finds the `other` that belongs to it.
+pub fn replace_pair(main: (&Path, &[u8]), other: (&Path, &[u8])) -> Result<()> {
+    let write = |(path, bytes): (&Path, &[u8])| write_beside(path, |out| out.write_all(bytes));
+    let (new_main, new_other) = (write(main)?, write(other)?);
+    if new_main.is_some()
+        && let Err(error) = fs::remove_file(target(main.0))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(Error::io(main.0)(error));
+    }
+    for (path, file) in [(other.0, new_other), (main.0, new_main)] {
+        if let Some(file) = file {
+            put(path, file)?;
+        }
+    }
+    Ok(())
+}
+
+/// The file that `path` leads to.
+fn target(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Writes a file beside `path`; `None` where `path` is no file, and has been written to itself.
+fn write_beside(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Option<NamedTempFile>> {
     if let Ok(metadata) = fs::metadata(path)
         && !metadata.is_file()
     {
@@ -176,9 +211,9 @@ pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
         let file = File::options().write(true).open(path).map_err(Error::io(path))?;
         let mut writer = BufWriter::with_capacity(1 << 18, file);
         write(&mut writer).map_err(Error::io(path))?;
-        return writer.flush().map_err(Error::io(path));
+        return writer.flush().map_err(Error::io(path)).map(|()| None);
     }
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let target = target(path);
     let folder = parent(&target);
     let prefix = beside_prefix(&target);
     remove_abandoned(&folder, &prefix);
@@ -198,8 +233,14 @@ pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     write(&mut writer).map_err(Error::io(path))?;
     let file = writer.into_inner().map_err(|error| error.into_error()).map_err(Error::io(path))?;
     file.as_file().sync_all().map_err(Error::io(path))?;
+    Ok(Some(file))
+}
+
+/// Puts a file that was written beside `path` in its place.
+fn put(path: &Path, file: NamedTempFile) -> Result<()> {
+    let target = target(path);
     file.persist(&target).map_err(|error| Error::Io { path: path.to_path_buf(), source: error.error })?;
-    sync_folder(&folder)
+    sync_folder(&parent(&target))
 }
 
 /// Finds out, before any work is done, whether [`replace_file`] could write at `path`.
@@ -284,6 +325,25 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("the disk is full"));
         assert_eq!(&*FileBytes::open(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_pair_is_old_or_new_and_never_mixed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (main, other) = (folder.path().join("main"), folder.path().join("other"));
+        let read = |path: &Path| fs::read(path).ok();
+        replace_pair((&main, b"1"), (&other, b"one")).unwrap();
+        replace_pair((&main, b"2"), (&other, b"two")).unwrap();
+        assert_eq!((read(&main), read(&other)), (Some(b"2".to_vec()), Some(b"two".to_vec())));
+        // What fails before all is written leaves both.
+        assert!(replace_pair((&main, b"3"), (&folder.path().join("no/other"), b"three")).is_err());
+        assert_eq!((read(&main), read(&other)), (Some(b"2".to_vec()), Some(b"two".to_vec())));
+        // What fails later leaves no main beside an other that is not its own.
+        let blocked = folder.path().join("blocked");
+        let file = write_beside(&blocked, |out| out.write_all(b"four")).unwrap().unwrap();
+        fs::create_dir(&blocked).unwrap();
+        assert!(put(&blocked, file).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is left beside them");
     }
 
     #[test]

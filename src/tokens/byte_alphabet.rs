@@ -62,7 +62,13 @@ pub(crate) fn spell(bytes: &[u8]) -> String {
 
 /// The bytes of a printable spelling; `None` if a character stands for no byte.
 pub(crate) fn bytes_of(spelling: &str) -> Option<Vec<u8>> {
-    spelling.chars().map(byte_of).collect()
+    let mut bytes = Vec::with_capacity(spelling.len());
+    push_bytes_of(spelling, &mut bytes).then_some(bytes)
+}
+
+/// Appends the bytes of a printable spelling; `false` if a character stands for no byte.
+pub(crate) fn push_bytes_of(spelling: &str, bytes: &mut Vec<u8>) -> bool {
+    spelling.chars().all(|character| byte_of(character).map(|byte| bytes.push(byte)).is_some())
 }
 
 /// All bytes in the order of their characters, which is the order in which Hugging Face's trainer numbers them: 33–126,

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::Result;
 use crate::progress::{Event, Progress};
 use crate::text::{Chunk, Corpus, LongLines};
-use crate::tokens::added::AddedTokens;
+use crate::tokens::added::Stretch;
 use crate::tokens::long_lines::long_lines;
 use crate::tokens::tokenizer::Model;
 use crate::tokens::words::WordsMet;
@@ -65,12 +65,7 @@ pub fn encode_corpus(
 
 /// Whether lines may be cut to be encoded; special tokens are text.
 pub(super) fn long_lines_of(tokenizer: &Tokenizer) -> LongLines {
-    let none = AddedTokens::default();
-    let (pattern, added) = match &tokenizer.model {
-        Model::Bpe(bpe) => (Some(&bpe.pattern), &bpe.added),
-        Model::Words(_) => (None, &none),
-    };
-    long_lines(pattern, added, SpecialTokens::AsText, tokenizer.normalizer)
+    long_lines(tokenizer.pattern(), &tokenizer.added, SpecialTokens::AsText, tokenizer.normalizer)
 }
 
 /// A chunk as ids.
@@ -85,7 +80,7 @@ struct Encoded {
 fn encode_chunk(chunk: &Chunk, tokenizer: &Tokenizer) -> Encoded {
     let mut encoded = Encoded::default();
     match &tokenizer.model {
-        Model::Bpe(bpe) if tokenizer.normalizer.is_identity() && !bpe.added.finds_any(SpecialTokens::AsText) => {
+        Model::Bpe(bpe) if tokenizer.normalizer.is_identity() && !tokenizer.added.finds_any(SpecialTokens::AsText) => {
             let text = chunk.bytes();
             encoded.ids.reserve(text.len() / 4);
             bpe.encode_lines(text, &mut encoded.ids, &mut encoded.ends);
@@ -103,12 +98,18 @@ fn encode_chunk(chunk: &Chunk, tokenizer: &Tokenizer) -> Encoded {
         }
         Model::Words(words) => {
             for line in chunk.lines() {
-                words.for_each_id(line.text, tokenizer.normalizer, |id| match id {
-                    Some(id) => {
+                tokenizer.for_each_stretch(line.text, SpecialTokens::AsText, |stretch, text| match stretch {
+                    Stretch::Token(id, _) => {
                         encoded.ids.push(id);
                         encoded.met.known += 1;
                     }
-                    None => encoded.met.unknown += 1,
+                    Stretch::Text(range) => words.for_each_id(&text[range], |id| match id {
+                        Some(id) => {
+                            encoded.ids.push(id);
+                            encoded.met.known += 1;
+                        }
+                        None => encoded.met.unknown += 1,
+                    }),
                 });
                 if line.ends {
                     encoded.ends.push(encoded.ids.len());
@@ -145,7 +146,7 @@ mod tests {
             custom(r"\d+ \d+|\s\w+|."),
             custom(r"\p{N}{1,3}"),
             custom(r" ?\p{L}+|\s+(?!\S)|\s+"),
-            Pattern::sequence(vec![custom(r"\p{N}+ ?"), Pattern::Gpt2]),
+            Pattern::sequence([custom(r"\p{N}+ ?"), Pattern::Gpt2]),
         ]
     }
 

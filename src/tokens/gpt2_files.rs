@@ -7,6 +7,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::text::Normalizer;
+use crate::tokens::added::AddedToken;
+use crate::tokens::open::without_bom;
 use crate::tokens::tokenizer::Model;
 use crate::tokens::{Pattern, TokenId, Tokenizer, tokenizer_json};
 
@@ -18,35 +20,55 @@ impl Tokenizer {
     pub fn from_gpt2_files(vocab: (&[u8], &Path), merges: (&[u8], &Path)) -> Result<Tokenizer> {
         let (vocab, vocab_path) = vocab;
         let (merges, merges_path) = merges;
-        let lines = read_merges(merges).map_err(|reason| Error::format(merges_path, reason))?;
-        let bpe = tokenizer_json::read_gpt2(vocab, &lines).map_err(|reason| Error::format(vocab_path, reason))?;
-        Ok(Tokenizer::from_bpe(bpe, Normalizer::default()))
+        let lines = read_merges(without_bom(merges)).map_err(|reason| Error::format(merges_path, reason))?;
+        let (bpe, added) = tokenizer_json::read_gpt2(without_bom(vocab), &lines, Pattern::Gpt2)
+            .map_err(|reason| Error::format(vocab_path, reason))?;
+        Ok(Tokenizer::from_bpe(bpe, added, Normalizer::default()))
     }
 
     /// The `vocab.json` and the `merges.txt`, as text.
     ///
     /// # Errors
-    /// [`Error::Config`] for what the files cannot say: whole words, another pattern than GPT-2's, a normalizer.
+    /// [`Error::Config`] for what the files cannot say: whole words, another pattern than GPT-2's, a normalizer, what is put
+    /// around a text, `ignore_merges`, added tokens that are not plain special ones.
     pub fn to_gpt2_files(&self) -> Result<(String, String)> {
-        let refuse = |reason: &str| Err(Error::config("merges.txt", reason));
+        let refuse = |reason: &str| Error::config("merges.txt", reason);
         let Model::Bpe(bpe) = &self.model else {
-            return refuse("these are whole words, the format is for byte-level BPE");
+            return Err(refuse("these are whole words, the format is for byte-level BPE"));
         };
-        if bpe.pattern != Pattern::Gpt2 || !self.normalizer.is_identity() {
-            return refuse("the files have no place for a normalizer or another pattern than GPT-2's");
+        if bpe.pattern != Pattern::Gpt2 {
+            return Err(refuse("has no place for another pattern than GPT-2's"));
         }
-        let spelling = |id: usize| match bpe.added.get(TokenId(id as u32)) {
+        if bpe.merger.whole.is_some() {
+            return Err(refuse("has no place for ignore_merges"));
+        }
+        // Without a normalizer it is all the same in which text they are found, if it is the same one for all.
+        let normalized = self.added.iter().any(|token| token.normalized);
+        let is_plain =
+            |token: &AddedToken| *token == AddedToken { normalized, ..AddedToken::special(token.id, &*token.content) };
+        self.check_bare(is_plain).map_err(|reason| refuse(&reason))?;
+        let key = |id: u32| match self.added.get(TokenId(id)) {
             Some(token) => token.content.clone(),
-            None => self.spelling(TokenId(id as u32)),
+            None => self.spelling(TokenId(id)),
         };
-        let quoted = |id: usize| serde_json::to_string(&spelling(id)).expect("a string is JSON");
-        let used = (0..self.n_tokens()).filter(|&id| !self.is_unused(TokenId(id as u32)));
+        let quoted = |id: u32| serde_json::to_string(&key(id)).expect("a string is JSON");
+        let used = (0..self.n_tokens() as u32).filter(|&id| !self.is_unused(TokenId(id)));
         let vocab: Vec<String> = used.map(|id| format!("{}: {id}", quoted(id))).collect();
+        let vocab = format!("{{{}}}", vocab.join(", "));
         let mut merges = String::from("#version: 0.2\n");
         for merge in bpe.merger.pairs.merges() {
-            merges.push_str(&format!("{} {}\n", spelling(merge.left as usize), spelling(merge.right as usize)));
+            merges.push_str(&format!("{} {}\n", key(merge.left), key(merge.right)));
         }
-        Ok((format!("{{{}}}", vocab.join(", ")), merges))
+        // Which tokens are special follows from what merges make; it must follow as it is.
+        let names = (Path::new("vocab.json"), Path::new("merges.txt"));
+        let again = Tokenizer::from_gpt2_files((vocab.as_bytes(), names.0), (merges.as_bytes(), names.1));
+        let special = |tokenizer: &Tokenizer| tokenizer.added.iter().map(|token| token.id).collect::<Vec<_>>();
+        let same =
+            |again: &Tokenizer| special(again) == special(self) && again.tokens().iter().eq(self.tokens().iter());
+        match again {
+            Ok(again) if same(&again) => Ok((vocab, merges)),
+            _ => Err(refuse("cannot say which tokens are special: those that no merge makes are others")),
+        }
     }
 }
 
@@ -74,7 +96,7 @@ mod tests {
     use super::*;
     use crate::progress::Silent;
     use crate::text::Corpus;
-    use crate::tokens::{BpeConfig, learn_bpe};
+    use crate::tokens::{BpeConfig, SpecialTokens, learn_bpe};
 
     fn read(vocab: &str, merges: &str) -> Result<Tokenizer> {
         let (vocab, merges) = (vocab.as_bytes(), merges.as_bytes());
@@ -94,6 +116,52 @@ mod tests {
         let again = read(&gap, &merges).unwrap();
         assert!(again.is_unused(TokenId(last)) && !again.is_unused(TokenId(last + 7)));
         assert_eq!(again.to_gpt2_files().unwrap(), (gap, merges));
+    }
+
+    #[test]
+    fn a_token_that_no_merge_makes_is_special_or_the_text_that_it_spells() {
+        let tokenizer =
+            learn_bpe(&Corpus::from_text("a"), &BpeConfig { vocab_size: 256, ..BpeConfig::default() }, &Silent);
+        let (vocab, merges) = tokenizer.unwrap().to_gpt2_files().unwrap();
+        let more = r#", "<|end|>": 256, "Ġzork": 257, "<｜end｜>": 258}"#;
+        let read = read(&(vocab.strip_suffix('}').unwrap().to_string() + more), &merges).unwrap();
+        assert_eq!([256, 257, 258].map(|id| read.is_special(TokenId(id))), [true, false, true]);
+        assert_eq!(read.decode(&[TokenId(257)]).unwrap(), b" zork");
+        assert_eq!(read.decode(&[TokenId(258)]).unwrap(), "<｜end｜>".as_bytes());
+        assert_eq!(read.encode_with("<｜end｜><|end|>".as_bytes(), SpecialTokens::Found), [258, 256].map(TokenId));
+        assert_eq!(read.decode(&read.encode("Ġzork zork".as_bytes())).unwrap(), "Ġzork zork".as_bytes());
+    }
+
+    #[test]
+    fn what_the_files_cannot_say_is_refused_by_name() {
+        let special = vec!["<|end|>".into()];
+        let config = BpeConfig { vocab_size: 270, special_tokens: special, ..BpeConfig::default() };
+        let tokenizer = learn_bpe(&Corpus::from_text("low lower lowest\n".repeat(9)), &config, &Silent).unwrap();
+        let json = tokenizer.to_json();
+        let read = |json: &str| Tokenizer::from_json(json.as_bytes(), Path::new("t.json")).unwrap();
+        let frame = r#""post_processor": {"type": "BertProcessing", "sep": ["<|end|>", 0], "cls": ["<|end|>", 0]}"#;
+        let pattern = r#"{"type": "Split", "pattern": {"Regex": " ?."}, "behavior": "Isolated"}, {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}"#;
+        let by_bytes = r#"{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}"#;
+        let by_pattern = format!(r#"{{"type": "Sequence", "pretokenizers": [{pattern}]}}"#);
+        for (from, to, reason) in [
+            (r#""lstrip": false"#, r#""lstrip": true"#, "added tokens like <|end|>"),
+            (r#""normalizer": null"#, r#""normalizer": {"type": "NFC"}"#, "a normalizer"),
+            (r#""post_processor": null"#, frame, "a post-processor"),
+            (r#""ignore_merges": false"#, r#""ignore_merges": true"#, "ignore_merges"),
+            (by_bytes, &by_pattern, "another pattern"),
+            // Ordinary, though no merge makes it; and special, though its spelling is that of a text.
+            (r#""vocab": {"#, r#""vocab": {"zork": 270, "#, "which tokens are special"),
+            ("<|end|>", "Ġend", "which tokens are special"),
+        ] {
+            let other = json.replace(from, to);
+            assert_ne!(other, json, "{from}");
+            let error = read(&other).to_gpt2_files().unwrap_err().to_string();
+            assert!(error.contains(reason), "{error:?} does not say {reason:?}");
+        }
+        // No loss: a flag without effect, which GPT-2's own file has, and a post-processor that puts nothing beside a text.
+        assert!(read(&json.replace(r#""normalized": false"#, r#""normalized": true"#)).to_gpt2_files().is_ok());
+        let trims = r#""post_processor": {"type": "ByteLevel", "trim_offsets": false}"#;
+        assert!(read(&json.replace(r#""post_processor": null"#, trims)).to_gpt2_files().is_ok());
     }
 
     #[test]

@@ -7,10 +7,38 @@
 //! Tokens that are no whole characters, or nothing but spaces, go by their spelling in the byte-level alphabet. Control
 //! characters stay as they are: whoever prints names escapes them.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 
 use crate::tokens::token_table::TokenTable;
-use crate::tokens::{TokenId, byte_alphabet};
+use crate::tokens::tokenizer::Model;
+use crate::tokens::{TokenId, Tokenizer, byte_alphabet};
+
+impl Tokenizer {
+    /// What people call the token, unique: a BPE token without the space it begins with, `##` before a token that
+    /// continues a word of that name, see the [module](crate::tokens); a word as it is [spelled](Tokenizer::spelling).
+    ///
+    /// May hold control characters: escape them before printing.
+    pub fn name(&self, id: TokenId) -> Cow<'_, str> {
+        match &self.model {
+            Model::Bpe(_) => Cow::Borrowed(self.names().get(id)),
+            Model::Words(_) => Cow::Owned(self.spelling(id)),
+        }
+    }
+
+    /// The token of a name.
+    pub fn id_of_name(&self, name: &str) -> Option<TokenId> {
+        match &self.model {
+            Model::Bpe(_) => self.names().find(name),
+            Model::Words(_) => self.id_of_spelling(name),
+        }
+    }
+
+    fn names(&self) -> &Names {
+        self.names.get_or_init(|| Names::new(self.tokens()))
+    }
+}
 
 /// The names of all tokens.
 #[derive(Debug, Clone)]

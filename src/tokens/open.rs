@@ -23,19 +23,28 @@ impl Tokenizer {
                 let (vocab_bytes, merges_bytes) = (FileBytes::open(&vocab)?, FileBytes::open(&merges)?);
                 return Tokenizer::from_gpt2_files((&vocab_bytes, &vocab), (&merges_bytes, &merges));
             }
+            if !json.exists() && merges.exists() {
+                let reason = "has a merges.txt without vocab.json: copy it there, or save both again";
+                return Err(Error::format(path, reason));
+            }
             return Tokenizer::read(&json);
         }
         let bytes = FileBytes::open(path)?;
-        match bytes.trim_ascii_start().first() {
+        match without_bom(&bytes).trim_ascii_start().first() {
             None => Err(Error::format(path, "is empty, expected a tokenizer")),
             Some(b'{') => Tokenizer::from_json(&bytes, path),
-            Some(_) if is_tiktoken(&bytes) => Tokenizer::from_tiktoken(&bytes, path, pattern),
+            Some(_) if is_tiktoken(without_bom(&bytes)) => Tokenizer::from_tiktoken(&bytes, path, pattern),
             Some(_) => Err(Error::format(
                 path,
                 "is no tokenizer: expected a tokenizer.json, a .tiktoken file, or a folder with vocab.json and merges.txt",
             )),
         }
     }
+}
+
+/// The bytes behind a byte-order mark, which some editors put there.
+pub(super) fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
 /// Whether the first line is base64, a space and a number.
@@ -72,6 +81,16 @@ mod tests {
         for name in ["a", "b", "gpt2", "model"] {
             let opened = Tokenizer::open(&at(name), Pattern::Gpt2).unwrap();
             assert_eq!(opened.encode(text), learned.encode(text), "{name}");
+            // With the mark that some editors put first.
+            for file in
+                [at(name), at(name).join("vocab.json"), at(name).join("merges.txt"), at(name).join("tokenizer.json")]
+            {
+                if let Ok(bytes) = std::fs::read(&file) {
+                    std::fs::write(&file, [b"\xEF\xBB\xBF", &bytes[..]].concat()).unwrap();
+                }
+            }
+            let opened = Tokenizer::open(&at(name), Pattern::Gpt2).unwrap();
+            assert_eq!(opened.encode(text), learned.encode(text), "{name}");
         }
     }
 
@@ -84,5 +103,8 @@ mod tests {
             assert!(matches!(error, Error::Format { .. }), "{name}: {error}");
         }
         assert!(matches!(Tokenizer::open(folder.path(), Pattern::Gpt2), Err(Error::Io { .. })));
+        std::fs::write(folder.path().join("merges.txt"), "").unwrap();
+        let error = Tokenizer::open(folder.path(), Pattern::Gpt2).unwrap_err().to_string();
+        assert!(error.contains("merges.txt without vocab.json"), "{error}");
     }
 }

@@ -42,10 +42,11 @@ impl<'t> StreamDecoder<'t> {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) names an id that is not in the vocabulary.
     pub fn push(&mut self, id: TokenId) -> Result<String> {
+        let bytes = self.tokenizer.decode(&[id])?;
         if self.in_text && self.tokenizer.is_words() {
             self.held.push(b' ');
         }
-        self.held.extend_from_slice(&self.tokenizer.decode(&[id])?);
+        self.held.extend_from_slice(&bytes);
         self.in_text = true;
         let mut text = String::new();
         let mut done = 0;
@@ -108,5 +109,6 @@ mod tests {
         assert_eq!(decoder.push(TokenId(0)).unwrap(), "a");
         assert_eq!(decoder.push(TokenId(1)).unwrap(), " b");
         assert!(decoder.push(TokenId(2)).is_err());
+        assert_eq!(decoder.push(TokenId(0)).unwrap(), " a", "what could not be decoded leaves no trace");
     }
 }

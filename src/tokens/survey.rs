@@ -113,8 +113,8 @@ pub fn compare(first: &Tokenizer, second: &Tokenizer) -> Comparison {
         if first.is_unused(id) {
             continue;
         }
-        let other = match first.added_content(id) {
-            Some(content) => second.added_id(content),
+        let other = match first.added.get(id) {
+            Some(token) => second.added.find(&token.content).map(|token| TokenId(token.id)),
             None => second.tokens().find(token).map(TokenId),
         };
         match other {

@@ -2,8 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
-use rustc_hash::FxBuildHasher;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// So many bytes are copied at once.
 const OVER: usize = 16;
@@ -19,9 +18,21 @@ pub(crate) struct TokenTable {
     spans: Vec<u64>,
     /// The numbers, by the hash of their bytes.
     numbers: HashTable<u32>,
+    /// Drawn anew for each table: strings come from files, and must not be able to choose where they all meet.
+    hasher: DefaultHashBuilder,
 }
 
 impl TokenTable {
+    /// An empty table with room for so many strings of so many bytes together.
+    pub(crate) fn with_capacity(n: usize, n_bytes: usize) -> TokenTable {
+        TokenTable {
+            bytes: Vec::with_capacity(n_bytes),
+            spans: Vec::with_capacity(n),
+            numbers: HashTable::with_capacity(n),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
     /// How many strings there are.
     pub(crate) fn len(&self) -> usize {
         self.spans.len()
@@ -73,7 +84,7 @@ impl TokenTable {
     /// The number of a string.
     pub(crate) fn find(&self, token: &[u8]) -> Option<u32> {
         let same = |&number: &u32| self.get(number as usize) == token;
-        self.numbers.find(FxBuildHasher.hash_one(token), same).copied()
+        self.numbers.find(self.hasher.hash_one(token), same).copied()
     }
 
     /// The number of a string, which is added if it is not there yet.
@@ -94,9 +105,9 @@ impl TokenTable {
         let known = self.find(token).is_some();
         self.push_hidden(token);
         if !known {
-            let (bytes, spans) = (&self.bytes, &self.spans);
-            let hash = |&number: &u32| FxBuildHasher.hash_one(get(bytes, spans, number as usize));
-            self.numbers.insert_unique(FxBuildHasher.hash_one(token), number, hash);
+            let (bytes, spans, hasher) = (&self.bytes, &self.spans, &self.hasher);
+            let hash = |&number: &u32| hasher.hash_one(get(bytes, spans, number as usize));
+            self.numbers.insert_unique(hasher.hash_one(token), number, hash);
         }
     }
 
@@ -169,5 +180,15 @@ mod tests {
         assert!(table.is_unused(1003) && !table.is_unused(1001) && !table.is_unused(1002));
         assert_eq!(table.join([1001, 1004, 1003].into_iter()), Err(2));
         assert_eq!(table.join([1002, 1004].into_iter()).unwrap().len(), 404);
+    }
+
+    #[test]
+    fn strings_cannot_be_chosen_so_that_all_meet() {
+        // rustc-hash gives them all one hash: their second half makes a factor 0.
+        let table = TokenTable::default();
+        let strings = (0..1000u64).map(|first| [first.to_le_bytes(), 0x1319_8a2e_0370_7344u64.to_le_bytes()].concat());
+        let hashes: hashbrown::HashSet<u64> = strings.map(|string| table.hasher.hash_one(&string[..])).collect();
+        assert_eq!(hashes.len(), 1000);
+        assert_ne!(table.hasher.hash_one("a"), TokenTable::default().hasher.hash_one("a"));
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
 use crate::text::{Corpus, Normalizer};
+use crate::tokens::added::AddedTokens;
 use crate::tokens::pretokenize::classes::{self, WHITE, WORD};
 use crate::tokens::token_table::TokenTable;
 use crate::tokens::{TokenId, Tokenizer};
@@ -103,7 +104,8 @@ pub fn learn_words(corpus: &Corpus, config: &WordsConfig, progress: &dyn Progres
     for number in kept {
         words.push(counts.words.get(number as usize));
     }
-    Ok(Tokenizer::from_word_model(Words { words, unknown: Some(TokenId(0)), split: config.split }, config.normalizer))
+    let words = Words { words, unknown: Some(TokenId(0)), split: config.split };
+    Ok(Tokenizer::from_word_model(words, AddedTokens::default(), config.normalizer))
 }
 
 /// `[UNK]`, in as many more brackets as it takes to be no word.
@@ -243,25 +245,24 @@ impl Words {
         self.words.find(word).map(TokenId).filter(|&id| Some(id) != self.unknown)
     }
 
-    /// Hands the id of each word of a line to `id`, `None` for words that are not in the vocabulary.
-    pub(crate) fn for_each_id(&self, line: &[u8], normalizer: Normalizer, mut id: impl FnMut(Option<TokenId>)) {
-        let text = readable(line, normalizer).text;
+    /// Hands the id of each word of a normalised text to `id`, `None` for words that are not in the vocabulary.
+    pub(crate) fn for_each_id(&self, text: &[u8], mut id: impl FnMut(Option<TokenId>)) {
+        let text = String::from_utf8_lossy(text);
         self.split.for_each_word(&text, |word| id(self.find(word.as_bytes())));
     }
 
     /// The same with the place of each word in the text as it is read, which is returned.
-    pub(crate) fn for_each_word(
+    pub(crate) fn for_each_word<'t>(
         &self,
-        line: &[u8],
-        normalizer: Normalizer,
+        text: &'t [u8],
         mut word: impl FnMut(Option<TokenId>, Range<usize>),
-    ) -> Vec<u8> {
-        let text = readable(line, normalizer).text;
+    ) -> Cow<'t, str> {
+        let text = String::from_utf8_lossy(text);
         self.split.for_each_word(&text, |found| {
             let start = found.as_ptr() as usize - text.as_ptr() as usize;
             word(self.find(found.as_bytes()), start..start + found.len());
         });
-        text.into_owned().into_bytes()
+        text
     }
 }
 

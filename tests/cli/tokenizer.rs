@@ -1,4 +1,4 @@
-//! Here belongs: `tokenizer train|encode|decode|info|compare`, and the forms that a tokenizer comes in.
+//! Here belongs: `tokenizer train|encode|decode|info|compare|convert`, and the forms that a tokenizer comes in.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ fn the_same_ids_come_out_of_every_form_that_is_written() {
     let home = Home::with_text();
     std::fs::create_dir(home.path("gpt2")).unwrap();
     for output in ["t.json", "t.tiktoken", "gpt2/vocab.json"] {
-        home.say(&format!("tokenizer train text.txt -o {output} --vocab-size 300 -q")).done();
+        home.say(&format!("tokenizer train text.txt -o {output} --vocab-size 300 --pattern gpt2 -q")).done();
     }
     assert!(String::from_utf8(home.read("gpt2/merges.txt")).unwrap().starts_with("#version"));
     let ids = |form: &str| home.say(&format!("tokenizer encode text.txt --pattern gpt2 --tokenizer {form}")).text();
@@ -26,6 +26,63 @@ fn the_same_ids_come_out_of_every_form_that_is_written() {
         2,
         &["--vocab-size"],
     );
+}
+
+#[test]
+fn a_tiktoken_file_is_learned_as_it_is_read_unless_another_pattern_is_asked_for() {
+    let home = Home::with_text();
+    home.write("digits.txt", "12345 67890\n".repeat(50));
+    let train = |more: &str| home.say(&format!("tokenizer train digits.txt --vocab-size 262 -q {more}")).done();
+    let ids = |more: &str| home.say(&format!("tokenizer encode digits.txt --tokenizer {more}")).done().text();
+    assert_eq!(train("-o t.tiktoken").err, "");
+    train("-o t.json --pattern cl100k-tiktoken");
+    assert_eq!(ids("t.tiktoken"), ids("t.json"));
+    let told = train("-o g.tiktoken --pattern gpt2").err;
+    assert!(told.contains("g.tiktoken does not say how text is cut: give --pattern gpt2 with it"), "{told}");
+    train("-o g.json");
+    assert_eq!(ids("g.tiktoken --pattern gpt2"), ids("g.json"));
+    assert_ne!(ids("g.tiktoken"), ids("g.json"));
+}
+
+#[test]
+fn a_tokenizer_is_converted_into_every_form_or_what_is_lost_is_named() {
+    let home = Home::with_text();
+    std::fs::create_dir(home.path("gpt2")).unwrap();
+    home.say("tokenizer train text.txt -o t.json --vocab-size 300 -q --special-token <|end|>").done();
+    home.say("tokenizer convert t.json gpt2/vocab.json -q").done();
+    home.say("tokenizer convert gpt2 again.json").done();
+    assert_eq!(home.read("again.json"), home.read("t.json"));
+    home.refuses(
+        "tokenizer convert t.json t.tiktoken",
+        2,
+        &["t.tiktoken", "added tokens like <|end|>", "leave it out"],
+    );
+    assert!(!home.path("t.tiktoken").exists());
+    let told = home.say("tokenizer convert t.json t.tiktoken --without-added-tokens -q").done().err;
+    assert!(told.contains("--pattern gpt2"), "{told}");
+    home.say("tokenizer convert t.tiktoken bare.json --pattern gpt2 -q").done();
+    let ids = |form: &str| home.say(&format!("tokenizer encode text.txt --tokenizer {form}")).done().text();
+    assert_eq!(ids("bare.json"), ids("t.json"));
+    for (flag, output, lost) in [
+        ("--lowercase", "l.tiktoken", "a normalizer"),
+        ("--special-token <x>", "l.tiktoken", "added tokens like <x>"),
+        ("--lowercase", "gpt2/vocab.json", "a normalizer"),
+        ("--pattern cl100k", "gpt2/vocab.json", "another pattern"),
+    ] {
+        home.refuses(&format!("tokenizer train text.txt -o {output} --vocab-size 300 -q {flag}"), 2, &[output, lost]);
+    }
+    home.say("train text.txt -o words --tokens word --min-count 1 --dim 4 -q").done();
+    home.refuses("tokenizer convert words w.tiktoken", 2, &["w.tiktoken", "whole words"]);
+    home.refuses("tokenizer convert gpt2/vocab.json w.json", 3, &["give the folder"]);
+    home.refuses("tokenizer convert t.json no/t.json", 1, &["no/t.json"]);
+}
+
+#[test]
+fn a_special_token_is_not_the_name_of_a_text() {
+    let home = Home::with_text();
+    home.refuses("tokenizer train text.txt -o t.json -q --special-token Ġthe", 2, &["--special-token", "\" the\""]);
+    home.say("tokenizer train text.txt -o t.json -q --special-token <|é|> --vocab-size 300").done();
+    home.say("tokenizer info t.json").done();
 }
 
 #[test]

@@ -178,12 +178,13 @@ fn every_byte_of_a_text_is_a_token_and_comes_back() {
     // A5
     let home = Home::with_text();
     home.say("tokenizer train text.txt -o t.json --vocab-size 300 -q").done();
-    let hostile = b"\xef\xbb\xbfcaf\xc3\xa9\r.\n\0\xff\xfe\xed\xa0\x80 \x1b[31m\xe2\x80\xa8\xc2\xa0\xe2\x80\x8b\xd7\x90\n\n no end".to_vec();
+    let hostile = b"x\xef\xbb\xbfcaf\xc3\xa9\r.\n\0\xff\xfe\xed\xa0\x80 \x1b[31m\xe2\x80\xa8\xc2\xa0\xe2\x80\x8b\xd7\x90\n\n no end".to_vec();
     let ids = home.run_with_input(&["tokenizer", "encode", "--tokenizer", "t.json"], &hostile).done();
     let back = home.run_with_input(&["tokenizer", "decode", "--tokenizer", "t.json"], &ids.out).done();
     assert_eq!(back.out, [hostile, b"\n".to_vec()].concat());
     let lines = |text: &str| home.run_with_input(&["tokenizer", "encode", "--tokenizer", "t.json"], text).done().out;
     assert_eq!(lines("the king\r\nthe queen\r\n"), lines("the king\nthe queen\n"), "line ends are no text");
+    assert_eq!(lines("\u{feff}the king\n"), lines("the king\n"), "nor is a byte order mark at the start of a file");
     home.write("bytes.txt", [0, 1, 2, 0xff, b'a', b' ', 0xc3, b'\n'].repeat(50));
     home.say("train bytes.txt -o bytes --quiet --dim 4 --epochs 1").done();
 }
@@ -198,7 +199,7 @@ fn words_that_look_like_special_tokens_are_words() {
         home.run(&["nearest", "model", word, "-k", "3"]).done();
     }
     home.say("tokenizer train text.txt -o t.json --vocab-size 270 -q").done();
-    let ids = home.run(&["tokenizer", "encode", "--tokenizer", "t.json", "<|endoftext|>"]).done().text();
+    let ids = home.run(&["tokenizer", "encode", "--tokenizer", "t.json", "--text", "<|endoftext|>"]).done().text();
     let back = home.run(&["tokenizer", "decode", "--tokenizer", "t.json", ids.trim()]).done();
     assert_eq!(back.text(), "<|endoftext|>\n");
 }

@@ -1,8 +1,10 @@
 //! `wordgrove tokenizer`: learn a tokenizer, use it, look into it.
 
 mod compare;
+mod convert;
 mod decode;
 mod encode;
+mod form;
 mod info;
 mod train;
 
@@ -36,6 +38,8 @@ enum Verb {
     Info(info::Arguments),
     /// Two tokenizers beside each other on a text
     Compare(compare::Arguments),
+    /// A tokenizer in another form: tokenizer.json, .tiktoken, vocab.json and merges.txt
+    Convert(convert::Arguments),
 }
 
 /// A tokenizer, in any form that is read.
@@ -99,12 +103,16 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Verb::Decode(arguments) => decode::run(arguments),
         Verb::Info(arguments) => info::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
+        Verb::Convert(arguments) => convert::run(arguments),
     }
 }
 
+/// How a .tiktoken file cuts text unless something else is said.
+const TIKTOKEN: Pattern = Pattern::Cl100kTiktoken;
+
 /// A tokenizer that is named without a pattern.
 pub fn open(path: &Path) -> Outcome<Tokenizer> {
-    Ok(Tokenizer::open(path, Pattern::Cl100kTiktoken)?)
+    Ok(Tokenizer::open(path, TIKTOKEN)?)
 }
 
 /// The patterns that have a name here.
@@ -130,7 +138,7 @@ fn pattern(name: &str) -> Result<Pattern, String> {
 fn pattern_names(pattern: &Pattern) -> Vec<String> {
     let name = PATTERNS.iter().find(|(_, known)| known == pattern).map(|(name, _)| *name);
     match (pattern, name.or(pattern.source())) {
-        (Pattern::Sequence(steps), _) => steps.iter().flat_map(pattern_names).collect(),
+        (Pattern::Sequence(_), _) => pattern.steps().iter().flat_map(pattern_names).collect(),
         (_, name) => name.into_iter().map(String::from).collect(),
     }
 }

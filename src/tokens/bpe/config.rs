@@ -77,8 +77,14 @@ impl BpeConfig {
             if token.is_empty() || self.special_tokens[..at].contains(token) {
                 return Err(Error::config("special-token", format!("'{token}' is empty or there twice")));
             }
-            if byte_alphabet::bytes_of(token).is_some_and(|bytes| bytes.len() == 1) {
+            let spelled = byte_alphabet::bytes_of(token);
+            if spelled.as_ref().is_some_and(|bytes| bytes.len() == 1) {
                 return Err(Error::config("special-token", format!("'{token}' is already the name of a byte's token")));
+            }
+            let spelled = spelled.and_then(|bytes| String::from_utf8(bytes).ok());
+            if let Some(text) = spelled.filter(|text| text != token) {
+                let reason = format!("'{token}' is what the text {text:?} is called in files; give another");
+                return Err(Error::config("special-token", reason));
             }
         }
         Ok(())
@@ -86,16 +92,8 @@ impl BpeConfig {
 
     /// The special tokens, which have the first ids.
     pub(super) fn added_tokens(&self) -> Result<AddedTokens> {
-        let token = |(id, content): (usize, &String)| AddedToken {
-            id: id as u32,
-            content: content.clone(),
-            single_word: false,
-            lstrip: false,
-            rstrip: false,
-            normalized: false,
-            special: true,
-        };
-        let tokens = self.special_tokens.iter().enumerate().map(token).collect();
+        let tokens = self.special_tokens.iter().enumerate();
+        let tokens = tokens.map(|(id, content)| AddedToken::special(id as u32, content)).collect();
         AddedTokens::new(tokens, self.normalizer).map_err(|reason| Error::config("special-token", reason))
     }
 }

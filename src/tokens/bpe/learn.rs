@@ -9,9 +9,9 @@ use super::model::Bpe;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
 use crate::text::{Chunk, Corpus, LongLines};
-use crate::tokens::Tokenizer;
 use crate::tokens::added::{AddedTokens, SpecialTokens, Stretch};
 use crate::tokens::long_lines::long_lines;
+use crate::tokens::{Tokenizer, byte_alphabet};
 
 /// Learns a byte-level BPE from a text.
 ///
@@ -121,12 +121,15 @@ fn learn_from_pieces(pieces: PieceCounts, config: &BpeConfig, progress: &dyn Pro
             config.vocab_size
         )));
     }
-    let bpe = Bpe::from_pairs(&merges, config.pattern.clone(), config.added_tokens()?);
-    if let Some(token) = bpe.added.iter().find(|token| bpe.tokens.find(token.content.as_bytes()).is_some()) {
+    let added = config.added_tokens()?;
+    let bpe = Bpe::from_pairs(&merges, config.pattern.clone(), &added);
+    let is_learned =
+        |content: &str| byte_alphabet::bytes_of(content).is_some_and(|bytes| bpe.tokens.find(&bytes).is_some());
+    if let Some(token) = added.iter().find(|token| is_learned(&token.content)) {
         let reason = format!("'{}' was also learned from the text as an ordinary token; give another", token.content);
         return Err(Error::config("special-token", reason));
     }
-    Ok(Tokenizer::from_bpe(bpe, config.normalizer))
+    Ok(Tokenizer::from_bpe(bpe, added, config.normalizer))
 }
 
 /// The different pieces of a text.

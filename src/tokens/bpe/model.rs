@@ -19,8 +19,6 @@ pub(crate) struct Bpe {
     /// The bytes of each token.
     pub(crate) tokens: TokenTable,
     pub(crate) merger: Merger,
-    /// Tokens that no merge makes.
-    pub(crate) added: AddedTokens,
     /// Workspaces that nobody uses now; what they have seen stays known from call to call.
     idle: Mutex<Vec<Workspace>>,
 }
@@ -31,7 +29,6 @@ impl Clone for Bpe {
             pattern: self.pattern.clone(),
             tokens: self.tokens.clone(),
             merger: self.merger.clone(),
-            added: self.added.clone(),
             idle: Mutex::default(),
         }
     }
@@ -40,7 +37,7 @@ impl Clone for Bpe {
 impl Bpe {
     /// A BPE of the added tokens, then the bytes in their usual order, then the tokens that `pairs` make one after the
     /// other. In `pairs` the bytes are 0 to 255.
-    pub(super) fn from_pairs(pairs: &[(u32, u32)], pattern: Pattern, added: AddedTokens) -> Bpe {
+    pub(super) fn from_pairs(pairs: &[(u32, u32)], pattern: Pattern, added: &AddedTokens) -> Bpe {
         let mut tokens = TokenTable::default();
         for token in added.iter() {
             tokens.push_hidden(token.content.as_bytes());
@@ -56,26 +53,27 @@ impl Bpe {
             merges.push(Merge { left, right, merged: tokens.len() as u32 });
             tokens.push(&bytes);
         }
-        Bpe::new(tokens, merges, pattern, added).expect("every byte was given a token above")
+        Bpe::new(tokens, merges, pattern).expect("every byte was given a token above")
     }
 
     /// A BPE of these tokens and merges; the error is a byte that has no token.
     ///
     /// The merges must only speak of tokens that are there.
-    pub(crate) fn new(tokens: TokenTable, merges: Vec<Merge>, pattern: Pattern, added: AddedTokens) -> Result<Bpe, u8> {
+    pub(crate) fn new(tokens: TokenTable, merges: Vec<Merge>, pattern: Pattern) -> Result<Bpe, u8> {
         let mut id_of_byte = [0; 256];
         for byte in 0..=255 {
             id_of_byte[byte as usize] = tokens.find(&[byte]).ok_or(byte)?;
         }
         let pairs = PairTable::new(merges, &id_of_byte);
-        Ok(Bpe { pattern, tokens, merger: Merger::new(id_of_byte, pairs), added, idle: Mutex::default() })
+        Ok(Bpe { pattern, tokens, merger: Merger::new(id_of_byte, pairs), idle: Mutex::default() })
     }
 
     /// From now on a piece that is a token is that token, whatever the merges would make of it.
     pub(crate) fn prefer_whole_pieces(&mut self) {
-        let tokens = self.tokens.iter().enumerate().map(|(id, token)| (token.into(), id as u32));
-        let is_made = |id: u32| self.added.get(TokenId(id)).is_none() && !self.tokens.is_unused(id as usize);
-        self.merger.whole = Some(tokens.filter(|&(_, id)| is_made(id)).collect());
+        // Not those that stand for no text, which cannot be found.
+        let tokens = self.tokens.iter().enumerate().map(|(id, token)| (token, id as u32));
+        let is_text = |&(token, id): &(&[u8], u32)| self.tokens.find(token) == Some(id);
+        self.merger.whole = Some(tokens.filter(is_text).map(|(token, id)| (token.into(), id)).collect());
     }
 
     /// Appends the ids of `text` to `ids`.

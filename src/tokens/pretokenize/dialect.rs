@@ -1,245 +1,230 @@
 //! What a regular expression means, where engines agree about it.
 //!
-//! In: a pattern as tokenizer files have it. Out: the same for the `regex` crate. The one idea: such files are made for
-//! Oniguruma (Hugging Face) or for fancy-regex (tiktoken), so a pattern may only say what both of them and the engine
-//! here read alike; the rest is refused by name.
+//! In: a pattern as tokenizer files have it. Out: the same for the automaton here. The one idea: such files are made for
+//! Oniguruma (Hugging Face), so a pattern may only say what that and the engine here read alike; the rest is refused by
+//! name.
 //!
-//! Possessive repetitions (`\p{L}++`) say that nothing is given back once it is taken. Where nothing could be gained by
-//! giving back, they are the plain ones, and that is how they get through:
-//! - nothing that must match follows them; or
-//! - what follows cannot begin with a character that they repeat: having given one back, it would have to;
-//! - or they take line feeds and `$` follows: behind all that they can take, `$` is the end of the text, `\z`.
+//! Their classes have the same characters, but for `\w`: Oniguruma counts `²³¹¼½¾` to it, and not the two characters that
+//! join others. So it is written out.
+//!
+//! Without regard to case Oniguruma takes some letters for two (`ß` for `ss`), and classes in brackets otherwise than
+//! alone. So in `(?i:…)` there may only be ASCII characters, and some of them not beside each other.
 
 use regex_syntax::ast::{self, AssertionKind, Ast, ClassSet, ClassSetBinaryOpKind, ClassSetItem, RepetitionKind};
-use regex_syntax::hir::translate::TranslatorBuilder;
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind};
+
+use super::possessive;
 
 /// How deep a pattern may be nested.
 const MAX_DEPTH: u32 = 50;
 
-/// The pattern as the `regex` crate must have it; the error says what engines read differently, or not at all.
+/// Oniguruma's `\w` and `\W`.
+const WORD: &str = r"[\w²³¹¼½¾&&[^\x{200C}\x{200D}]]";
+const NOT_WORD: &str = r"[^\w²³¹¼½¾&&[^\x{200C}\x{200D}]]";
+
+/// Two letters that may be one to Oniguruma where case has no say.
+const LIGATURES: [(char, char); 5] = [('s', 's'), ('s', 't'), ('f', 'f'), ('f', 'i'), ('f', 'l')];
+
+/// The pattern as the automaton must have it; the error says what engines read differently, or not at all.
 pub(super) fn translate(source: &str) -> Result<String, String> {
-    let mut parser = ast::parse::ParserBuilder::new().nest_limit(MAX_DEPTH).build();
-    let ast = parser.parse(source).map_err(|error| error.to_string())?;
-    let mut reader = Reader { source, ignores_case: source.contains("(?i"), edits: Vec::new() };
-    reader.read(&ast, &Following::Items(Vec::new()))?;
+    let mut checker = Checker { source, words: Vec::new() };
+    checker.check(&parse(source)?, Case::Told)?;
     let mut translated = source.to_string();
-    for (start, end, text) in reader.edits.into_iter().rev() {
-        translated.replace_range(start..end, text);
+    for (start, end, class) in checker.words.into_iter().rev() {
+        translated.replace_range(start..end, class);
     }
-    Ok(translated)
+    possessive::translate(&translated, &parse(&translated)?)
 }
 
-struct Reader<'s> {
+fn parse(source: &str) -> Result<Ast, String> {
+    let mut parser = ast::parse::ParserBuilder::new().nest_limit(MAX_DEPTH).build();
+    parser.parse(source).map_err(|error| error.to_string())
+}
+
+/// Whether `a` and `A` are different in a part of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Told,
+    Ignored,
+}
+
+struct Checker<'s> {
     source: &'s str,
-    /// Whether any part of the pattern does; taking all of it so makes the sets larger, which is the safe side.
-    ignores_case: bool,
-    /// What to replace by what, ascending.
-    edits: Vec<(usize, usize, &'static str)>,
+    /// Where there is `\w` or `\W`, and what it stands for; ascending.
+    words: Vec<(usize, usize, &'static str)>,
 }
 
-/// What a part of a pattern is followed by, up to the end of the pattern.
-#[derive(Clone)]
-enum Following<'a> {
-    Items(Vec<&'a Ast>),
-    /// Perhaps by itself again.
-    Unknown,
-}
-
-impl Reader<'_> {
-    fn read(&mut self, ast: &Ast, following: &Following) -> Result<(), String> {
-        let refuse = |span: &ast::Span, why: &str| {
-            Err(format!("{:?} is not used here: {why}", &self.source[span.start.offset..span.end.offset]))
-        };
+impl Checker<'_> {
+    /// Checks a part of the pattern.
+    fn check(&mut self, ast: &Ast, case: Case) -> Result<(), String> {
         match ast {
-            Ast::Empty(_) | Ast::Literal(_) | Ast::Dot(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) => Ok(()),
+            Ast::Empty(_) | Ast::Dot(_) => Ok(()),
+            Ast::Literal(literal) => self.check_literal(literal, case),
+            Ast::ClassUnicode(class) => self.check_property(class, case),
+            Ast::ClassPerl(class) => self.check_letter_class(class, case),
+            Ast::ClassBracketed(class) => self.check_set(&class.kind, case),
             Ast::Flags(flags) if flags.span.start.offset > 0 => {
-                refuse(&flags.span, "engines differ in how far it reaches; write (?i:…)")
+                self.refuse(&flags.span, "engines differ in how far it reaches; write (?i:…)")
             }
-            Ast::Flags(flags) => check_flags(&flags.flags),
-            Ast::Assertion(assertion) => match assertion.kind {
-                AssertionKind::StartText
-                | AssertionKind::EndText
-                | AssertionKind::WordBoundary
-                | AssertionKind::NotWordBoundary => Ok(()),
-                AssertionKind::StartLine | AssertionKind::EndLine => refuse(
-                    &assertion.span,
-                    r"it is the end of a line to some and of the text to others; write \A or \z",
-                ),
-                _ => refuse(&assertion.span, "other engines do not know it"),
+            Ast::Flags(flags) => case_after(&flags.flags, case).map(drop),
+            Ast::Assertion(assertion) => self.check_assertion(assertion),
+            Ast::Group(group) => match &group.kind {
+                ast::GroupKind::NonCapturing(flags) => self.check(&group.ast, case_after(flags, case)?),
+                ast::GroupKind::CaptureName { starts_with_p: true, .. } => {
+                    self.refuse(&group.span, "other engines do not know (?P<…>; write (?:…)")
+                }
+                _ => self.check(&group.ast, case),
             },
-            Ast::ClassBracketed(class) => check_class(&class.kind),
-            Ast::Group(group) => {
-                if let ast::GroupKind::NonCapturing(flags) = &group.kind {
-                    check_flags(flags)?;
+            Ast::Alternation(alternation) => alternation.asts.iter().try_for_each(|ast| self.check(ast, case)),
+            Ast::Concat(concat) => self.check_sequence(concat, case),
+            Ast::Repetition(repetition) => {
+                // Of one that is repeated itself possessive.rs has more to say.
+                let is_exact = matches!(repetition.op.kind, RepetitionKind::Range(ast::RepetitionRange::Exactly(_)));
+                if is_exact && !repetition.greedy {
+                    return self.refuse(&repetition.span, "a ? behind {n} has two meanings");
                 }
-                self.read(&group.ast, following)
+                self.check(&repetition.ast, case)
             }
-            Ast::Alternation(alternation) => {
-                alternation.asts.iter().try_for_each(|alternative| self.read(alternative, following))
-            }
-            Ast::Concat(concat) => {
-                for (at, item) in concat.asts.iter().enumerate() {
-                    let rest = match following {
-                        Following::Items(outer) => {
-                            Following::Items(concat.asts[at + 1..].iter().chain(outer.iter().copied()).collect())
-                        }
-                        Following::Unknown => Following::Unknown,
-                    };
-                    // The `$` behind a possessive repetition has been dealt with there.
-                    let is_done = matches!(item, Ast::Assertion(assertion)
-                        if self.edits.last().is_some_and(|&(_, end, _)| end == assertion.span.end.offset));
-                    if !is_done {
-                        self.read(item, &rest)?;
-                    }
-                }
-                Ok(())
-            }
-            Ast::Repetition(outer) => match &*outer.ast {
-                Ast::Repetition(inner) => self.read_possessive(outer, inner, following),
-                repeated => {
-                    if !outer.greedy
-                        && matches!(&outer.op.kind, RepetitionKind::Range(ast::RepetitionRange::Exactly(_)))
-                    {
-                        return refuse(&outer.span, "a ? behind {n} has two meanings");
-                    }
-                    self.read(repeated, &Following::Unknown)
-                }
-            },
         }
     }
 
-    /// A repetition that is itself repeated without a group between.
-    fn read_possessive(
-        &mut self,
-        outer: &ast::Repetition,
-        inner: &ast::Repetition,
-        following: &Following,
-    ) -> Result<(), String> {
-        let shown = &self.source[outer.span.start.offset..outer.span.end.offset];
-        let is_plain =
-            |repetition: &ast::Repetition| repetition.greedy && !matches!(repetition.op.kind, RepetitionKind::Range(_));
-        if outer.op.kind != RepetitionKind::OneOrMore || !is_plain(outer) || !is_plain(inner) {
-            return Err(format!(
-                "{shown:?} is not used here: some engines repeat the repetition, others never give back what it takes; \
-                 write (?:…)+ or leave the last sign away"
-            ));
-        }
-        let cannot =
-            || format!("the possessive {shown:?} is not possible here: without the last + it might match more");
-        let taken = match self.hir(&inner.ast)?.kind() {
-            HirKind::Class(Class::Unicode(class)) => class.clone(),
-            HirKind::Literal(literal) => {
-                match std::str::from_utf8(&literal.0).map(|text| text.chars().collect::<Vec<_>>()) {
-                    Ok(characters) if characters.len() == 1 => one(characters[0]),
-                    _ => return Err(cannot()),
-                }
+    fn refuse(&self, span: &ast::Span, why: &str) -> Result<(), String> {
+        Err(format!("{:?} is not used here: {why}", &self.source[span.start.offset..span.end.offset]))
+    }
+
+    fn check_sequence(&mut self, concat: &ast::Concat, mut case: Case) -> Result<(), String> {
+        let mut before = None;
+        for (at, item) in concat.asts.iter().enumerate() {
+            // The `$` behind a possessive repetition is dealt with there.
+            let is_possessive =
+                |ast: &Ast| matches!(ast, Ast::Repetition(outer) if matches!(&*outer.ast, Ast::Repetition(_)));
+            let is_line_end = matches!(item, Ast::Assertion(found) if found.kind == AssertionKind::EndLine);
+            if !(is_line_end && at > 0 && is_possessive(&concat.asts[at - 1])) {
+                self.check(item, case)?;
             }
-            _ => return Err(cannot()),
-        };
-        let (start, end) = (outer.op.span.start.offset, outer.op.span.end.offset);
-        let Following::Items(items) = following else { return Err(cannot()) };
-        if let [Ast::Assertion(assertion), ..] = items[..]
-            && matches!(assertion.kind, AssertionKind::EndLine | AssertionKind::EndText)
-            && assertion.span.start.offset == end
-            && holds(&taken, '\n')
-        {
-            self.edits.push((start, assertion.span.end.offset, r"\z"));
-            return Ok(());
-        }
-        let mut next = ClassUnicode::empty();
-        for item in items {
-            let (first, may_be_empty) = first(&self.hir(item)?).ok_or_else(cannot)?;
-            next.union(&first);
-            if !may_be_empty {
-                next.intersect(&taken);
-                if !next.ranges().is_empty() {
-                    return Err(cannot());
-                }
-                break;
+            if let Ast::Flags(flags) = item {
+                case = case_after(&flags.flags, case)?;
             }
+            let letter = letter(item).filter(|_| case == Case::Ignored);
+            if let (Some(before), Some(letter)) = (before, letter)
+                && LIGATURES.contains(&(before, letter))
+            {
+                return self.refuse(
+                    &concat.span,
+                    &format!("without regard to case, \"{before}{letter}\" is also one letter to other engines"),
+                );
+            }
+            before = letter;
         }
-        self.edits.push((start, end, ""));
         Ok(())
     }
 
-    fn hir(&self, ast: &Ast) -> Result<Hir, String> {
-        // Items that follow may have possessive repetitions in them: read as repetitions of repetitions, they begin alike.
-        let mut translator = TranslatorBuilder::new().case_insensitive(self.ignores_case).build();
-        translator.translate(self.source, ast).map_err(|error| error.to_string())
+    fn check_assertion(&self, assertion: &ast::Assertion) -> Result<(), String> {
+        let why = match assertion.kind {
+            AssertionKind::StartText | AssertionKind::EndText => return Ok(()),
+            AssertionKind::StartLine | AssertionKind::EndLine => {
+                r"it is the end of a line to some and of the text to others; write \A or \z"
+            }
+            AssertionKind::WordBoundary | AssertionKind::NotWordBoundary => "engines differ in what a word is",
+            _ => "other engines do not know it",
+        };
+        self.refuse(&assertion.span, why)
     }
-}
 
-/// The characters that a match can begin with, and whether it can be empty; `None` where that is not known.
-fn first(hir: &Hir) -> Option<(ClassUnicode, bool)> {
-    match hir.kind() {
-        HirKind::Empty => Some((ClassUnicode::empty(), true)),
-        HirKind::Literal(literal) => Some((one(std::str::from_utf8(&literal.0).ok()?.chars().next()?), false)),
-        HirKind::Class(Class::Unicode(class)) => Some((class.clone(), false)),
-        HirKind::Class(Class::Bytes(_)) | HirKind::Look(_) => None,
-        HirKind::Repetition(repetition) => {
-            let (class, may_be_empty) = first(&repetition.sub)?;
-            Some((class, may_be_empty || repetition.min == 0))
+    fn check_literal(&self, literal: &ast::Literal, case: Case) -> Result<(), String> {
+        use ast::HexLiteralKind::{UnicodeLong, X};
+        let why = match &literal.kind {
+            ast::LiteralKind::HexFixed(X) if !literal.c.is_ascii() => "it is a byte to some; write \\x{…}",
+            ast::LiteralKind::HexFixed(UnicodeLong) => "other engines do not know it; write \\x{…}",
+            ast::LiteralKind::HexBrace(kind) if *kind != X => "other engines do not know it; write \\x{…}",
+            _ if case == Case::Ignored && !literal.c.is_ascii() => {
+                "engines differ in what it is without regard to case; write each letter, as [éÉ]"
+            }
+            _ => return Ok(()),
+        };
+        self.refuse(&literal.span, why)
+    }
+
+    /// `\p{…}`.
+    fn check_property(&self, class: &ast::ClassUnicode, case: Case) -> Result<(), String> {
+        let why = match &class.kind {
+            ast::ClassUnicodeKind::OneLetter(_) => "other engines do not read it as a class; write \\p{…}",
+            ast::ClassUnicodeKind::Named(name) if name.trim().to_ascii_lowercase().starts_with("is") => {
+                "other engines do not know it; leave out the Is"
+            }
+            ast::ClassUnicodeKind::NamedValue { .. } => "other engines do not know it; write the value alone",
+            _ if case == Case::Ignored => IGNORES_CASE,
+            _ => return Ok(()),
+        };
+        self.refuse(&class.span, why)
+    }
+
+    /// `\d`, `\s`, `\w`.
+    fn check_letter_class(&mut self, class: &ast::ClassPerl, case: Case) -> Result<(), String> {
+        if case == Case::Ignored {
+            return self.refuse(&class.span, IGNORES_CASE);
         }
-        HirKind::Capture(capture) => first(&capture.sub),
-        HirKind::Concat(parts) => {
-            let mut all = ClassUnicode::empty();
-            for part in parts {
-                let (class, may_be_empty) = first(part)?;
-                all.union(&class);
-                if !may_be_empty {
-                    return Some((all, false));
+        if class.kind == ast::ClassPerlKind::Word {
+            let class_of = if class.negated { NOT_WORD } else { WORD };
+            self.words.push((class.span.start.offset, class.span.end.offset, class_of));
+        }
+        Ok(())
+    }
+
+    /// What is in brackets.
+    fn check_set(&mut self, set: &ClassSet, case: Case) -> Result<(), String> {
+        match set {
+            ClassSet::Item(item) => self.check_item(item, case),
+            ClassSet::BinaryOp(operation) => {
+                if operation.kind != ClassSetBinaryOpKind::Intersection {
+                    return Err(
+                        "-- and ~~ in a class are characters to other engines; write them with a backslash".into()
+                    );
                 }
+                self.check_set(&operation.lhs, case)?;
+                self.check_set(&operation.rhs, case)
             }
-            Some((all, true))
-        }
-        HirKind::Alternation(parts) => {
-            let (mut all, mut any_empty) = (ClassUnicode::empty(), false);
-            for part in parts {
-                let (class, may_be_empty) = first(part)?;
-                all.union(&class);
-                any_empty |= may_be_empty;
-            }
-            Some((all, any_empty))
         }
     }
-}
 
-fn one(character: char) -> ClassUnicode {
-    ClassUnicode::new([ClassUnicodeRange::new(character, character)])
-}
-
-fn holds(class: &ClassUnicode, character: char) -> bool {
-    class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&character))
-}
-
-fn check_flags(flags: &ast::Flags) -> Result<(), String> {
-    let other = flags.items.iter().find(|item| {
-        !matches!(item.kind, ast::FlagsItemKind::Flag(ast::Flag::CaseInsensitive) | ast::FlagsItemKind::Negation)
-    });
-    other.map_or(Ok(()), |_| Err("flags other than i have other meanings in other engines".into()))
-}
-
-fn check_class(set: &ClassSet) -> Result<(), String> {
-    match set {
-        ClassSet::Item(item) => check_item(item),
-        ClassSet::BinaryOp(operation) => {
-            if operation.kind != ClassSetBinaryOpKind::Intersection {
-                return Err("-- and ~~ in a class are characters to other engines; write them with a backslash".into());
+    fn check_item(&mut self, item: &ClassSetItem, case: Case) -> Result<(), String> {
+        match item {
+            ClassSetItem::Empty(_) => Ok(()),
+            ClassSetItem::Literal(literal) => self.check_literal(literal, case),
+            ClassSetItem::Range(range) => {
+                self.check_literal(&range.start, case)?;
+                self.check_literal(&range.end, case)
             }
-            check_class(&operation.lhs)?;
-            check_class(&operation.rhs)
+            ClassSetItem::Ascii(_) => Err("classes like [:alpha:] differ between engines; write \\p{…}".into()),
+            ClassSetItem::Unicode(class) => self.check_property(class, case),
+            ClassSetItem::Perl(class) => self.check_letter_class(class, case),
+            ClassSetItem::Bracketed(class) => self.check_set(&class.kind, case),
+            ClassSetItem::Union(union) => union.items.iter().try_for_each(|item| self.check_item(item, case)),
         }
     }
 }
 
-fn check_item(item: &ClassSetItem) -> Result<(), String> {
-    match item {
-        ClassSetItem::Ascii(_) => Err("classes like [:alpha:] differ between engines; write \\p{…}".into()),
-        ClassSetItem::Bracketed(class) => check_class(&class.kind),
-        ClassSetItem::Union(union) => union.items.iter().try_for_each(check_item),
-        _ => Ok(()),
+const IGNORES_CASE: &str = "engines differ in what it is without regard to case; put it outside of (?i:…)";
+
+/// The letter that an item of a sequence is, in lower case.
+fn letter(ast: &Ast) -> Option<char> {
+    match ast {
+        Ast::Literal(literal) => Some(literal.c.to_ascii_lowercase()),
+        Ast::Group(group) => letter(&group.ast),
+        _ => None,
     }
+}
+
+/// Whether case has a say behind, or within, these flags.
+fn case_after(flags: &ast::Flags, mut case: Case) -> Result<Case, String> {
+    let mut now = Case::Ignored;
+    for item in &flags.items {
+        match item.kind {
+            ast::FlagsItemKind::Negation => now = Case::Told,
+            ast::FlagsItemKind::Flag(ast::Flag::CaseInsensitive) => case = now,
+            _ => return Err("flags other than i have other meanings in other engines".into()),
+        }
+    }
+    Ok(case)
 }
 
 #[cfg(test)]
@@ -273,7 +258,7 @@ mod tests {
             (r"(?i:k++)K", "possessive"),
             (r"(?:ab)++c", "possessive"),
             (r"(?:a++b?)*a", "possessive"),
-            (r"a++\b", "possessive"),
+            (r"a++\z", "possessive"),
             (r"[a-z]++$", "possessive"),
             (r"\p{N}{1,3}+", "some engines repeat"),
             (r"a?*", "some engines repeat"),
@@ -286,6 +271,26 @@ mod tests {
             (r"[a-z--b]", "--"),
             (r"[[:alpha:]]", "[:alpha:]"),
             (r"a{2}?", "two meanings"),
+            (r"\bx", "what a word is"),
+            (r"x\B", "what a word is"),
+            (r"\<x", "do not know"),
+            (r"\pL+", r"write \p{…}"),
+            (r"[\pN]", r"write \p{…}"),
+            (r"\p{Script=Han}", "the value alone"),
+            (r"\p{sc:Greek}", "the value alone"),
+            (r"[^\p{IsHan}]", "leave out the Is"),
+            (r"(?P<n>a)", "(?P<"),
+            (r"\u{41}", r"\x{…}"),
+            (r"\U00000041", r"\x{…}"),
+            (r"\xe9", r"\x{…}"),
+            (r"[a-\xe9]", r"\x{…}"),
+            (r"(?i:ss)", "one letter"),
+            (r"(?i)grass|a", "one letter"),
+            (r"(?i:(?:F)i)", "one letter"),
+            (r"(?i:ß)", "without regard to case"),
+            (r"(?i:[a-zß])", "without regard to case"),
+            (r"(?i:\p{Lu})", "without regard to case"),
+            (r"(?i:a|\w)", "without regard to case"),
             (r"(", "unclosed"),
         ];
         for (pattern, reason) in cases {
@@ -293,6 +298,12 @@ mod tests {
             assert!(error.contains(reason), "{pattern}: {error}");
         }
         assert!(translate(&"(".repeat(100_000)).is_err());
-        assert!(translate(r"(?i)[\p{L}&&[^\p{Han}]]+|\bx\B").is_ok());
+        for pattern in [
+            r"[\p{L}&&[^\p{Han}]]+|(?<n>a)|\A\x41\z|[^\n]",
+            "(?i:'s|'t|'re|'ve|'m|'ll|'d)|'(?i:[sdmt]|ll|ve|re)|(?i:s)s|s(?i:t)|(?i:s[st])",
+        ] {
+            assert_eq!(translate(pattern).as_deref(), Ok(pattern));
+        }
+        assert_eq!(translate(r"\w+|[^\W_]"), Ok(format!("{WORD}+|[^{NOT_WORD}_]")));
     }
 }

@@ -118,3 +118,49 @@ fn frame(processor: PostProcessor) -> Result<Frame, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::tokens::tokenizer_json::sample::{accepted, file, template};
+    use crate::tokens::{SpecialTokens, TokenId};
+
+    #[test]
+    fn a_frame_is_put_around_a_text_where_it_is_asked_for() {
+        let ends = r#""sep":["b",65],"cls":["a",64]"#;
+        let single = r#"[{"SpecialToken":{"id":"x","type_id":0}},{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"x","type_id":0}}]"#;
+        let bytes = r#"{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":false,"use_regex":true}"#;
+        let roberta = format!(r#"{{"type":"RobertaProcessing",{ends},"trim_offsets":true,"add_prefix_space":false}}"#);
+        let of_template = template(single, 66);
+        let of_template = of_template.strip_prefix(r#","post_processor":"#).unwrap();
+        let cases = [
+            (format!(r#"{{"type":"BertProcessing",{ends}}}"#), vec![64], vec![65]),
+            (roberta.clone(), vec![64], vec![65]),
+            (of_template.to_string(), vec![66], vec![66]),
+            (bytes.to_string(), vec![], vec![]),
+            ("null".into(), vec![], vec![]),
+            (
+                format!(r#"{{"type":"Sequence","processors":[{bytes},{roberta},{of_template}]}}"#),
+                vec![66, 64],
+                vec![65, 66],
+            ),
+        ];
+        for (part, before, after) in cases {
+            let json = file("", "[]", &format!(r#","post_processor":{part}"#));
+            let tokenizer = accepted(&json);
+            let (before, after): (Vec<TokenId>, Vec<TokenId>) =
+                (before.into_iter().map(TokenId).collect(), after.into_iter().map(TokenId).collect());
+            let expected = [before, tokenizer.encode(b"xyz"), after].concat();
+            assert_eq!(tokenizer.encode_with(b"xyz", SpecialTokens::Framed), expected, "{part}");
+            assert_eq!(tokenizer.encode_with(b"xyz", SpecialTokens::Found).len(), 3);
+            let placed = tokenizer.encode_with_offsets(b"xyz", SpecialTokens::Framed);
+            assert!(placed.tokens.iter().map(|token| token.id).eq(expected), "{part}");
+            assert_eq!(placed.tokens.iter().map(|token| token.range.len()).sum::<usize>(), 3);
+            let again = accepted(&tokenizer.to_json());
+            assert_eq!(
+                again.encode_with(b"xyz", SpecialTokens::Framed),
+                tokenizer.encode_with(b"xyz", SpecialTokens::Framed)
+            );
+            assert_eq!(again.to_json(), tokenizer.to_json());
+        }
+    }
+}

@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         2 => Pattern::O200k,
         3 => Pattern::Cl100kTiktoken,
         4 => custom(r"\p{N}| ?\p{L}++[\r\n]*+|\s++$|\s+(?!\S)|\s"),
-        5 => Pattern::Sequence([custom(r"\p{N}{1,3}"), custom("[一-龥]+"), Pattern::Gpt2].into()),
+        5 => Pattern::sequence([custom(r"\p{N}{1,3}"), custom("[一-龥]+"), Pattern::Gpt2]),
         6 => custom(r"\d+\n|\d|\r|[^\d\r]+"),
         _ => Pattern::Whole,
     };
