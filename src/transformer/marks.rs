@@ -89,6 +89,8 @@ pub fn text_ids(config: &TransformerConfig, tokenizer: &Tokenizer, text: &str) -
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::progress::Silent;
     use crate::text::Corpus;
@@ -120,8 +122,11 @@ mod tests {
         assert_eq!((more.spelling(TokenId(257)), line_end(&pairs)), ("<start>".to_string(), None));
         let (again, _) = marked(&more, Shape::EncoderDecoder);
         assert_eq!(again.n_tokens(), 259, "what is marked already stays as it is");
-        let (_, encoder) = marked(&words, Shape::Encoder);
+        let (more, encoder) = marked(&words, Shape::Encoder);
         assert_eq!((encoder.pad_id, encoder.mask_id), (Some(2), Some(3)));
+        let read = Tokenizer::from_json(more.to_json().as_bytes(), Path::new("tokenizer.json")).unwrap();
+        let (again, same) = marked(&read, Shape::Encoder);
+        assert_eq!((again.n_tokens(), same.pad_id, same.mask_id), (4, Some(2), Some(3)), "also when it was saved");
     }
 
     #[test]

@@ -104,30 +104,30 @@ def curve(args, start, seed):
 
 
 def reaches(points, loss):
-    """Where a curve comes down to a loss, as a fraction of a step; None where it does not."""
+    """The step and the seconds after which a curve is down at a loss, between two measurements; None where it never is."""
     before = None
-    for step, _, _, here in points:
+    for step, seconds, _, here in points:
         if here <= loss:
             if before is None:
-                return step
-            share = (before[1] - loss) / (before[1] - here) if before[1] > here else 1.0
-            return before[0] + share * (step - before[0])
-        before = (step, here)
+                return step, seconds
+            share = (before[2] - loss) / (before[2] - here) if before[2] > here else 1.0
+            return before[0] + share * (step - before[0]), before[1] + share * (seconds - before[1])
+        before = (step, seconds, here)
     return None
 
 
 def table(rows, seeds):
-    print("| seed | random start ends at | planted start ends at | planted is there after | steps saved |")
+    print("| seed | random start ends at | after | planted start is there after | ends at |")
     print("| --- | --- | --- | --- | --- |")
     for seed in seeds:
         of = {start: [row[2:] for row in rows if row[:2] == (start, seed)] for start in COLOURS}
         if not all(of.values()):
             continue
-        last, loss = of["random"][-1][0], min(point[3] for point in of["random"])
-        step = reaches(of["planted"], loss)
-        saved = f"{100 * (1 - step / last):.0f} %" if step else "none"
-        print(f"| {seed} | {loss:.3f} (step {last}) | {min(point[3] for point in of['planted']):.3f} | "
-              f"{f'step {step:.0f}' if step else 'never'} | {saved} |")
+        last, seconds, _, loss = min(of["random"], key=lambda point: point[3])
+        there = reaches(of["planted"], loss)
+        said = f"{there[0]:.0f} steps, {there[1]:.0f} s" if there else "never"
+        print(f"| {seed} | {loss:.3f} | {last} steps, {seconds:.0f} s | {said} | "
+              f"{min(point[3] for point in of['planted']):.3f} |")
 
 
 def svg(rows, label, width=720, height=400, margin=56):

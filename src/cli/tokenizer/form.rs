@@ -84,18 +84,11 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name("merges.txt")
 }
 
-/// The flag that says how text is cut.
+/// The flag that says how text is cut, as a shell reads it.
 fn flag(pattern: &Pattern) -> String {
-    let name = match pattern {
-        Pattern::Gpt2 => "gpt2",
-        Pattern::Cl100k => "cl100k",
-        Pattern::Cl100kTiktoken => "cl100k-tiktoken",
-        Pattern::O200k => "o200k",
-        Pattern::Whole => "none",
-        other => match other.source() {
-            Some(source) => return format!("--pattern '{source}'"),
-            None => return "the same patterns, which no --pattern can say,".into(),
-        },
-    };
-    format!("--pattern {name}")
+    match &super::pattern_names(pattern)[..] {
+        [name] if pattern.is_known() || *pattern == Pattern::Whole => format!("--pattern {name}"),
+        [source] => format!("--pattern '{}'", source.replace('\'', r"'\''")),
+        _ => "the same patterns, which no --pattern can say,".into(),
+    }
 }

@@ -153,7 +153,7 @@ impl Pattern {
     }
 
     /// Whether it is one of the patterns that are written out here, of which more is known than that they cut.
-    pub(crate) fn is_known(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         matches!(self, Pattern::Gpt2 | Pattern::Cl100k | Pattern::Cl100kTiktoken | Pattern::O200k)
     }
 
