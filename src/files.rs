@@ -275,6 +275,21 @@ pub(crate) fn beside_prefix(target: &Path) -> String {
     format!(".{shown}.wordgrove-")
 }
 
+/// Whether `path` still leads to the file or folder that was opened.
+pub(crate) fn is_at(opened: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        opened.metadata().map(identity).ok() == fs::metadata(path).map(identity).ok()
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = opened;
+        path.exists()
+    }
+}
+
 /// Removes what killed processes left beside a file: names with `prefix` that nobody holds a lock on.
 fn remove_abandoned(folder: &Path, prefix: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

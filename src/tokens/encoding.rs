@@ -196,15 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::progress::Silent;
-    use crate::text::Corpus;
-    use crate::tokens::{BpeConfig, learn_bpe};
-
-    fn small_bpe() -> Tokenizer {
-        let text = "the king and the queen of the kings; 中文 中文字 'tis don't — naïve\r\n".repeat(3);
-        let config = BpeConfig { vocab_size: 320, ..BpeConfig::default() };
-        learn_bpe(&Corpus::from_text(text), &config, &Silent).unwrap()
-    }
+    use crate::tokens::sample::small_bpe;
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]

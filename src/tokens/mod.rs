@@ -19,6 +19,8 @@ mod long_lines;
 mod names;
 mod open;
 mod pretokenize;
+#[cfg(test)]
+mod sample;
 mod spelling;
 mod stream;
 mod survey;

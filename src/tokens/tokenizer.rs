@@ -306,15 +306,8 @@ impl Tokenizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
-    use crate::text::Corpus;
-    use crate::tokens::{BpeConfig, SpecialTokens, learn_bpe};
-
-    fn small_bpe() -> Tokenizer {
-        let text = "the king and the queen of the kings; 中文 中文字 'tis don't — naïve\r\n".repeat(3);
-        let config = BpeConfig { vocab_size: 320, ..BpeConfig::default() };
-        learn_bpe(&Corpus::from_text(text), &config, &Silent).unwrap()
-    }
+    use crate::tokens::SpecialTokens;
+    use crate::tokens::sample::small_bpe;
 
     #[test]
     fn special_tokens_stand_behind_all_others_and_are_kept_in_files() {

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::files::{FileBytes, Hashed, checksum, replace_file};
+use crate::files::{FileBytes, Hashed, checksum, is_at, replace_file};
 use crate::math::{Matrix, cpu};
 use crate::progress::{EpochReport, Event, Progress};
 use crate::tokens::{IdStream, Tokenizer};
@@ -201,21 +201,6 @@ fn lock(path: &Path) -> Result<Lock> {
             Err(Error::io(path)(io::Error::new(io::ErrorKind::ResourceBusy, busy)))
         }
         Err(TryLockError::Error(_)) => Ok(Lock::Impossible),
-    }
-}
-
-/// Whether `path` still leads to the folder that was opened.
-fn is_at(folder: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        folder.metadata().map(identity).ok() == fs::metadata(path).map(identity).ok()
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = folder;
-        path.exists()
     }
 }
 

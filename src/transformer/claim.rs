@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::files::{beside_prefix, parent};
+use crate::files::{beside_prefix, is_at, parent};
 use crate::vectors::destination::resolve;
 
 /// The word that nobody else works on the same destination, for as long as it lives.
@@ -54,21 +54,6 @@ impl Drop for Claim {
             // While it is locked, so that it is nobody else's. What stays is in nobody's way.
             let _ = fs::remove_file(name);
         }
-    }
-}
-
-/// Whether `path` still leads to the file that was opened.
-fn is_at(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        file.metadata().map(identity).ok() == fs::metadata(path).map(identity).ok()
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = file;
-        path.exists()
     }
 }
 
