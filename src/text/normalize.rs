@@ -14,6 +14,9 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is
 /// Hugging Face tokenizers, into which a tokenizer with this setting is written, and does not depend on where a text is
 /// cut.
 ///
+/// The forms are those of the present Unicode. Hugging Face's tables are some versions older and leave alone what came since,
+/// some 240 rare characters.
+///
 /// # Example
 /// ```
 /// use wordgrove::text::{Form, Normalizer};
