@@ -7,6 +7,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 /// So many bytes are copied at once.
 const OVER: usize = 16;
 
+/// Room for so many bytes of each string in a text that is put together; English has five.
+const USUAL: usize = 6;
+
 /// The length of all strings of so many bytes and more; of an empty one only where its number is not used.
 const LONG: u64 = 255;
 
@@ -46,25 +49,16 @@ impl TokenTable {
 
     /// The strings of these numbers, one after the other; the error is the place of the first number that there is not, or
     /// that is not used.
-    pub(crate) fn join(&self, numbers: impl Iterator<Item = usize> + Clone) -> Result<Vec<u8>, usize> {
-        let mut len = 0;
-        for (place, number) in numbers.clone().enumerate() {
-            len += match *self.spans.get(number).ok_or(place)? & LONG {
-                LONG => match self.get(number).len() {
-                    0 => return Err(place),
-                    len => len,
-                },
-                len => len as usize,
-            };
-        }
-        // Nearly all strings are short, and copying a fixed length is quicker than copying theirs: what is copied too
-        // much is written over by the next.
-        let mut joined = vec![0; len + OVER];
+    pub(crate) fn join(&self, numbers: impl ExactSizeIterator<Item = usize>) -> Result<Vec<u8>, usize> {
+        // Zeros that nobody writes over take no memory.
+        let mut joined = vec![0; numbers.len() * USUAL + OVER];
         let mut at = 0;
-        for number in numbers {
-            let span = self.spans[number];
+        for (place, number) in numbers.enumerate() {
+            let span = *self.spans.get(number).ok_or(place)?;
             let (start, len) = ((span >> 8) as usize, (span & LONG) as usize);
             let from = self.bytes.get(start..).and_then(<[u8]>::first_chunk::<OVER>);
+            // Nearly all strings are short, and copying a fixed length is quicker than copying theirs: what is copied too
+            // much is written over by the next.
             match (from, joined.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<OVER>)) {
                 (Some(from), Some(to)) if len <= OVER => {
                     *to = *from;
@@ -72,12 +66,18 @@ impl TokenTable {
                 }
                 _ => {
                     let token = self.get(number);
+                    if token.is_empty() && len > 0 {
+                        return Err(place);
+                    }
+                    if joined.len() < at + token.len() + OVER {
+                        joined.resize(2 * joined.len() + token.len(), 0);
+                    }
                     joined[at..at + token.len()].copy_from_slice(token);
                     at += token.len();
                 }
             }
         }
-        joined.truncate(len);
+        joined.truncate(at);
         Ok(joined)
     }
 
@@ -180,6 +180,17 @@ mod tests {
         assert!(table.is_unused(1003) && !table.is_unused(1001) && !table.is_unused(1002));
         assert_eq!(table.join([1001, 1004, 1003].into_iter()), Err(2));
         assert_eq!(table.join([1002, 1004].into_iter()).unwrap().len(), 404);
+    }
+
+    #[test]
+    fn strings_of_any_length_are_put_together() {
+        let mut table = TokenTable::default();
+        (0..60).for_each(|len| table.push(&vec![len as u8; len]));
+        for longest in [1, 5, 8, 16, 17, 60] {
+            let numbers: Vec<usize> = (0..3000).map(|i| longest - 1 - i % longest).collect();
+            let expected: Vec<u8> = numbers.iter().flat_map(|&number| table.get(number)).copied().collect();
+            assert_eq!(table.join(numbers.into_iter()).unwrap(), expected, "up to {longest}");
+        }
     }
 
     #[test]
