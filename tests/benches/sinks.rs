@@ -14,7 +14,7 @@ use wordgrove::transformer::{Checkpoint, GenerateConfig, Positions, Transformer,
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
-    wordgrove::transformer::leave_threads_to_rayon();
+    wordgrove::transformer::settle_environment();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let [model, text, rest @ ..] = &arguments[..] else {
         return Err("usage: cargo bench --bench sinks -- MODEL TEXT [CONTEXTS] [PASSAGES]".into());

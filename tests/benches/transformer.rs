@@ -33,7 +33,7 @@ const CONTEXT: usize = 128;
 const BATCH: usize = 8;
 
 fn main() -> std::result::Result<(), Failure> {
-    wordgrove::transformer::leave_threads_to_rayon();
+    wordgrove::transformer::settle_environment();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["step", folder] => steps(folder)?,

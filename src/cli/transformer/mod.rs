@@ -14,7 +14,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use wordgrove::transformer::{Checkpoint, Shape, Transformer, leave_threads_to_rayon};
+use wordgrove::transformer::{Checkpoint, Shape, Transformer, settle_environment};
 use wordgrove::{Error, Tokenizer};
 
 use super::failure::{Failure, Outcome};
@@ -45,7 +45,7 @@ enum Verb {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    leave_threads_to_rayon();
+    settle_environment();
     match &arguments.verb {
         Verb::Train(arguments) => train::run(arguments),
         Verb::Generate(arguments) => generate::run(arguments),
