@@ -309,6 +309,8 @@ impl TransformerConfig {
         let step = n_parameters.saturating_mul(5).saturating_add(2 * n_tables * n_tokens * d_model);
         let step = [layers, passing, sums, output].into_iter().fold(step, u64::saturating_add);
         let numbers = step.max(n_parameters.saturating_mul(11));
+        // What lies idle between them, as memory is kept from step to step.
+        let numbers = numbers.saturating_add(numbers / 8);
         Estimate {
             n_parameters,
             parameter_bytes: n_parameters.saturating_mul(4),
