@@ -10,9 +10,9 @@
 //!
 //! Where the time goes, in a training step of 8 · 128 tokens (4 layers, C 256, V 8192), on one thread with AVX-512:
 //! three quarters in products of matrices, at near what the processor can do; 6 % in candle's additions of gradients, which
-//! is why whole parts are one operation; 6 % in zeroing memory. On two threads candle's additions and the zeros, which one
-//! of them does alone, are an eighth of the time. Threads are rayon's alone, and memory stays with the process: see
-//! [`settle_environment`](super::settle_environment).
+//! is why whole parts are one operation; 6 % in zeroing memory and taking it from the system, which it need not do again
+//! now that memory stays with the process. On two threads one of them zeros and adds alone, an eighth of the time. See
+//! [`settle_environment`](super::settle_environment) for threads and memory.
 //!
 //! Shape comments: B batch, T time, C channels (the width of the model), H heads, D = C / H, V tokens, N = B · T rows.
 
